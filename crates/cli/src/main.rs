@@ -1,0 +1,2 @@
+//! The alina program
+fn main() {}

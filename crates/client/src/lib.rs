@@ -1,0 +1,1 @@
+//! Typed clients between services: deadline, retry, circuit breaker, trace context

@@ -1,0 +1,1 @@
+//! PostgreSQL and Redis as child processes, found in the Python environment under .alina or on the system

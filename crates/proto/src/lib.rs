@@ -1,0 +1,58 @@
+//! The contract of AgentAlina: types generated from `proto/`, and the few conversions that every
+//! user of them needs. Nothing else crosses between services.
+
+mod service;
+pub mod time;
+
+pub use service::{Service, UnknownService};
+
+/// Every file of `proto/` with its imports, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The domain of every `google.rpc.ErrorInfo` the services send.
+pub const ERROR_DOMAIN: &str = "alina";
+
+macro_rules! package {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        pub mod $name {
+            /// Version 1.
+            #[expect(
+                missing_docs,
+                unreachable_pub,
+                clippy::allow_attributes,
+                clippy::allow_attributes_without_reason,
+                reason = "generated from proto/, where the documentation is"
+            )]
+            pub mod v1 {
+                tonic::include_proto!(concat!("alina.", stringify!($name), ".v1"));
+            }
+        }
+    };
+}
+
+package! {
+    /// Language and embedding models.
+    inference
+}
+package! {
+    /// The knowledge graph, the action log and the memory bank.
+    memory
+}
+package! {
+    /// Agents and their runs.
+    orchestrator
+}
+package! {
+    /// Orders, positions, profit and loss.
+    trading
+}
+package! {
+    /// The state of the suite and its machine.
+    monitor
+}
+package! {
+    /// Scores and versions of instructions.
+    optimizer
+}

@@ -1,0 +1,1 @@
+//! Models, scheduling, the embedded engine and Ollama

@@ -1,0 +1,2 @@
+//! Models, scheduling, the embedded engine and Ollama
+fn main() {}

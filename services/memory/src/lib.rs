@@ -1,0 +1,1 @@
+//! Knowledge graph, retrieval, action log and memory bank

@@ -1,0 +1,2 @@
+//! Knowledge graph, retrieval, action log and memory bank
+fn main() {}

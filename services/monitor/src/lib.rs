@@ -1,0 +1,1 @@
+//! Collection, alert rules and status

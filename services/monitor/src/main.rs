@@ -1,0 +1,2 @@
+//! Collection, alert rules and status
+fn main() {}

@@ -1,0 +1,1 @@
+//! Scoring, prompt versions, experiments and promotion

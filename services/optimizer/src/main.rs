@@ -1,0 +1,2 @@
+//! Scoring, prompt versions, experiments and promotion
+fn main() {}

@@ -1,0 +1,1 @@
+//! Agents, durable runs, workflows and tools

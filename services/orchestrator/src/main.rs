@@ -1,0 +1,2 @@
+//! Agents, durable runs, workflows and tools
+fn main() {}

@@ -1,0 +1,1 @@
+//! Paper exchange, risk, ledger, profit and loss

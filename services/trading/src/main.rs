@@ -1,0 +1,2 @@
+//! Paper exchange, risk, ledger, profit and loss
+fn main() {}
