@@ -7,26 +7,24 @@ pub mod time;
 pub use service::{Service, UnknownService};
 
 /// Every file of `proto/` with its imports, for gRPC reflection.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The domain of every `google.rpc.ErrorInfo` the services send.
 pub const ERROR_DOMAIN: &str = "alina";
 
 macro_rules! package {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $package:literal) => {
         $(#[$doc])*
         pub mod $name {
             /// Version 1.
             #[expect(
                 missing_docs,
-                unreachable_pub,
                 clippy::allow_attributes,
                 clippy::allow_attributes_without_reason,
                 reason = "generated from proto/, where the documentation is"
             )]
             pub mod v1 {
-                tonic::include_proto!(concat!("alina.", stringify!($name), ".v1"));
+                tonic::include_proto!($package);
             }
         }
     };
@@ -34,25 +32,30 @@ macro_rules! package {
 
 package! {
     /// Language and embedding models.
-    inference
+    inference, "alina.inference.v1"
 }
+
 package! {
     /// The knowledge graph, the action log and the memory bank.
-    memory
+    memory, "alina.memory.v1"
 }
+
 package! {
     /// Agents and their runs.
-    orchestrator
+    orchestrator, "alina.orchestrator.v1"
 }
+
 package! {
     /// Orders, positions, profit and loss.
-    trading
+    trading, "alina.trading.v1"
 }
+
 package! {
     /// The state of the suite and its machine.
-    monitor
+    monitor, "alina.monitor.v1"
 }
+
 package! {
     /// Scores and versions of instructions.
-    optimizer
+    optimizer, "alina.optimizer.v1"
 }

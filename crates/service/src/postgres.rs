@@ -1,0 +1,88 @@
+//! A service's own schema in the shared database.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    Connection, Executor, PgConnection, PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Common, StartError};
+
+/// How long a request waits for a connection before it is told that the database is away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(crate) async fn connect(
+    common: &Common,
+    schema: &'static str,
+    migrator: &Migrator,
+    shutdown: &CancellationToken,
+) -> Result<PgPool, StartError> {
+    let options = options(common, schema)?;
+    let ready = wait_until_ready(common, &options, schema);
+    shutdown.run_until_cancelled(ready).await.ok_or(StartError::Stopped)??;
+
+    let pool = PgPoolOptions::new()
+        .max_connections(common.postgres.max_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options);
+    migrator
+        .run(&pool)
+        .await
+        .map_err(|error| StartError::Migration { schema, cause: error.to_string() })?;
+    Ok(pool)
+}
+
+fn options(common: &Common, schema: &'static str) -> Result<PgConnectOptions, StartError> {
+    let settings = &common.postgres;
+    let mut options = PgConnectOptions::from_str(&settings.url)
+        .map_err(|error| StartError::Other(format!("postgres.url: {error}")))?
+        .application_name(&format!("alina-{schema}"))
+        .options([("search_path", format!("{schema},public"))]);
+    if let Some(file) = &settings.password_file {
+        let file = common.path(file);
+        let password = std::fs::read_to_string(&file).map_err(|error| {
+            StartError::Other(format!(
+                "postgres.password_file: {} cannot be read: {error}",
+                file.display()
+            ))
+        })?;
+        options = options.password(password.trim());
+    }
+    Ok(options)
+}
+
+async fn wait_until_ready(
+    common: &Common,
+    options: &PgConnectOptions,
+    schema: &'static str,
+) -> Result<(), StartError> {
+    let seconds = common.postgres.connect_timeout_seconds;
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let cause = match tokio::time::timeout(ACQUIRE_TIMEOUT, make(options, schema)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer".to_owned(),
+        };
+        if Instant::now() + pause >= deadline {
+            let address = format!("{}:{}", options.get_host(), options.get_port());
+            return Err(StartError::Postgres { address, seconds, cause });
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+/// Makes the schema; that also proves that the server is ready.
+async fn make(options: &PgConnectOptions, schema: &'static str) -> Result<(), sqlx::Error> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    // Schema names are constants of the services, never input.
+    let statement = sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
+    connection.execute(sqlx::raw_sql(statement)).await?;
+    connection.close().await
+}
