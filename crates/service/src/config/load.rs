@@ -1,6 +1,9 @@
 //! From the file and the environment to typed sections.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use alina_proto::Service;
 use serde::de::DeserializeOwned;
@@ -51,7 +54,8 @@ impl Raw {
         let Value::Object(mut root) = value else {
             return Err(ConfigError::one(file, "", "must be a mapping of sections"));
         };
-        for (name, text) in environment {
+        // Sorted, so that a whole section comes before the keys in it.
+        for (name, text) in environment.into_iter().collect::<BTreeMap<_, _>>() {
             if let Some(path) = name.strip_prefix(PREFIX) {
                 let path = path.to_lowercase();
                 let value = serde_saphyr::from_str(&text).unwrap_or(Value::String(text));
@@ -209,11 +213,9 @@ mod tests {
         assert!(clash.contains("is taken by services.orchestrator.listen"), "{clash}");
         let key = problem("{}", &[("ALINA__NONSENSE", "1")]);
         assert!(key.contains("unknown field `nonsense`"), "{key}");
-        let through = problem(
-            "{}",
-            &[("ALINA__MEMORY__SECONDS__X__Y", "1"), ("ALINA__MEMORY__SECONDS", "1")],
-        );
-        assert!(!through.is_empty());
+        let through =
+            problem("{}", &[("ALINA__MEMORY__SECONDS__X", "1"), ("ALINA__MEMORY__SECONDS", "1")]);
+        assert!(through.contains("goes through `seconds`, which is no mapping"), "{through}");
     }
 
     #[test]

@@ -9,7 +9,6 @@ use std::{
 };
 
 use alina_client::{deadline, deadline_header};
-use alina_proto::Service as AlinaService;
 use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, Request, Response};
 use opentelemetry::propagation::Extractor;
@@ -122,21 +121,19 @@ where
     }
 }
 
-/// The path of a known service, else one label for all others: labels must not grow with input.
+/// The method when it is one of ours, else one label for all others: labels must not grow with
+/// input.
 fn method_label(path: &str) -> String {
-    let path = path.trim_start_matches('/');
-    let service = path.split('/').next().unwrap_or_default();
-    let known = AlinaService::ALL.iter().any(|known| known.grpc_name() == service)
-        || matches!(
-            service,
-            "grpc.health.v1.Health"
-                | "grpc.reflection.v1.ServerReflection"
-                | "grpc.reflection.v1alpha.ServerReflection"
-        );
-    // A known service's unknown methods are bounded by what a caller invents: keep plain names only.
-    let plain =
-        path.len() < 96 && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"./_".contains(&b));
-    if known && plain { path.to_owned() } else { "other".to_owned() }
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let ours = alina_proto::methods().contains(path);
+    let chassis = matches!(
+        path,
+        "grpc.health.v1.Health/Check"
+            | "grpc.health.v1.Health/Watch"
+            | "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+            | "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    );
+    if ours || chassis { path.to_owned() } else { "other".to_owned() }
 }
 
 fn overloaded(error: &BoxError) -> Status {
@@ -182,7 +179,7 @@ mod tests {
         let known = "/alina.memory.v1.MemoryService/Search";
         assert_eq!(method_label(known), known[1..]);
         assert_eq!(method_label("/evil.Service/X"), "other");
-        assert_eq!(method_label("/alina.memory.v1.MemoryService/%00"), "other");
+        assert_eq!(method_label("/alina.memory.v1.MemoryService/Invented"), "other");
         assert_eq!(method_label(""), "other");
     }
 }
