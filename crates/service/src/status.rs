@@ -62,8 +62,6 @@ impl Violations {
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` (reason `INVALID_REQUEST`) naming every field noted.
-    // A status is what every caller returns next.
-    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
     pub fn finish(self) -> Result<(), Status> {
         if self.0.is_empty() {
             return Ok(());

@@ -3,6 +3,8 @@
 mod auth;
 mod body;
 mod observe;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, time::Duration};
 
