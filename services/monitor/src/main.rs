@@ -1,2 +1,5 @@
-//! Collection, alert rules and status
-fn main() {}
+//! The program `alina-monitor`.
+
+fn main() -> std::process::ExitCode {
+    alina_service::run(alina_proto::Service::Monitor, alina_monitor::build)
+}
