@@ -1,1 +1,16 @@
-//! Real PostgreSQL, Redis and services for tests
+//! What tests stand on: a real PostgreSQL, a real Redis and the services' real programs.
+//!
+//! One PostgreSQL serves all tests of a run (each in its own database); it is started by the first
+//! that asks and stopped by a watchdog when the run ends. What is missing is told by a panic that
+//! says what to do.
+
+mod cluster;
+mod database;
+mod paths;
+mod redis;
+mod suite;
+
+pub use database::{Database, postgres};
+pub use paths::{free_port, home, models, repository};
+pub use redis::{TestRedis, redis};
+pub use suite::{Suite, SuiteBuilder};

@@ -1,0 +1,49 @@
+//! A Redis of a test's own.
+
+use alina_local::{Redis, redis_server};
+use tempfile::TempDir;
+
+use crate::{free_port, home};
+
+/// A redis-server; it ends with this.
+#[derive(Debug)]
+pub struct TestRedis {
+    redis: Redis,
+    _folder: TempDir,
+}
+
+/// Starts a redis-server.
+///
+/// # Panics
+/// When it cannot be started; the message says what is missing.
+pub async fn redis() -> TestRedis {
+    let program = redis_server(&home().join("venv")).unwrap_or_else(|e| panic!("{e}"));
+    let folder = TempDir::new().expect("the temporary folder is writable");
+    let log = folder.path().join("redis.log");
+    let redis = Redis::start(&program, free_port(), &log).await.unwrap_or_else(|e| panic!("{e}"));
+    TestRedis { redis, _folder: folder }
+}
+
+impl TestRedis {
+    /// `redis://127.0.0.1:PORT/`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.redis.url()
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub async fn kill(&mut self) {
+        self.redis.kill().await.unwrap_or_else(|e| panic!("{e}"));
+    }
+
+    /// Starts it again, empty.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn restart(&mut self) {
+        self.redis.restart().await.unwrap_or_else(|e| panic!("{e}"));
+    }
+}
