@@ -257,3 +257,6 @@ impl Pause {
         tokio::time::sleep(full.min(LONGEST_WAIT).mul_f64(share)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
