@@ -56,7 +56,7 @@ async fn a_killed_service_is_noticed_told_and_kept() {
     let mut suite = Suite::builder()
         .service(Service::Monitor)
         .service(Service::Trading)
-        .set("services.orchestrator.url", json!(url))
+        .at(Service::Orchestrator, url)
         .set("monitor.interval_seconds", json!(0.25))
         .set("monitor.rules", rules())
         .start()
@@ -134,7 +134,7 @@ async fn an_alert_of_a_killed_monitor_is_ended_by_the_next() {
     let (orchestrator, url) = FakeOrchestrator::start(0).await;
     let mut suite = Suite::builder()
         .service(Service::Monitor)
-        .set("services.orchestrator.url", json!(url))
+        .at(Service::Orchestrator, url)
         .set("monitor.interval_seconds", json!(0.25))
         .set("monitor.rules", rules())
         .start()
@@ -180,17 +180,16 @@ async fn serves_without_postgres_and_streams_each_collection() {
 
 #[tokio::test]
 async fn its_own_metrics_tell_which_services_are_up() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let suite = Suite::builder()
         .service(Service::Monitor)
-        .set("services.monitor.metrics", json!(free.to_string()))
         .set("monitor.interval_seconds", json!(0.25))
         .start()
         .await;
     let mut monitor = suite.connector().monitor();
     until(&mut monitor, "it reads itself", |status| service(status, Service::Monitor).up).await;
 
-    let text = reqwest::get(format!("http://{free}/metrics")).await.unwrap().text().await.unwrap();
+    let text =
+        reqwest::get(suite.metrics_url(Service::Monitor)).await.unwrap().text().await.unwrap();
     let samples = alina_monitor::exposition::parse(&text).unwrap();
     let up = |name: &str| {
         let mut found = samples.iter().filter(|sample| {

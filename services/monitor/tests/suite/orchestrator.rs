@@ -18,14 +18,14 @@ use tonic::{Request, Response, Status};
 
 /// What was told, in order; repeated keys once.
 #[derive(Debug, Clone, Default)]
-pub struct FakeOrchestrator {
+pub(crate) struct FakeOrchestrator {
     told: Arc<Mutex<Vec<RaiseAlertRequest>>>,
     refusals: Arc<AtomicUsize>,
 }
 
 impl FakeOrchestrator {
     /// Serves on a free port; gives its address. The first `refusals` calls fail UNAVAILABLE.
-    pub async fn start(refusals: usize) -> (Self, String) {
+    pub(crate) async fn start(refusals: usize) -> (Self, String) {
         let this = Self { refusals: Arc::new(refusals.into()), ..Self::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -36,12 +36,17 @@ impl FakeOrchestrator {
         (this, url)
     }
 
-    pub fn told(&self) -> Vec<RaiseAlertRequest> {
+    pub(crate) fn told(&self) -> Vec<RaiseAlertRequest> {
         self.told.lock().unwrap().clone()
     }
 
     /// Waits for an alert about a rule and a service to be told as begun or as ended.
-    pub async fn wait_for(&self, rule: &str, service: &str, resolved: bool) -> RaiseAlertRequest {
+    pub(crate) async fn wait_for(
+        &self,
+        rule: &str,
+        service: &str,
+        resolved: bool,
+    ) -> RaiseAlertRequest {
         let service = format!("\"service\":\"{service}\"");
         for _ in 0..300 {
             let found = self.told().into_iter().find(|request| {
