@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use alina_proto::Service;
 
 use crate::{
-    alerts::{Change, Engine, Moment},
+    alerts::{Change, Engine, Moment, Transition},
     machine::MachineReader,
     metrics::{Metrics, Outcome},
     scrape::{Scraper, Target},
@@ -104,15 +104,14 @@ impl Collector {
     }
 
     fn pass_on(&self, change: Change) {
-        let alert = &change.alert;
-        tracing::warn!(
-            rule = alert.rule,
-            subject = %alert.subject,
-            severity = alert.severity.name(),
-            transition = ?change.transition,
-            "{}",
-            alert.summary
-        );
+        let Change { alert, transition, .. } = &change;
+        let (rule, subject, severity) = (&alert.rule, alert.subject, alert.severity.name());
+        match transition {
+            Transition::Raised => {
+                tracing::warn!(rule, %subject, severity, "alert raised: {}", alert.summary);
+            }
+            Transition::Resolved => tracing::info!(rule, %subject, severity, "alert resolved"),
+        }
         if self.outlets.keep.try_send(change.clone()).is_err() {
             self.metrics.kept(Outcome::Dropped);
         }
