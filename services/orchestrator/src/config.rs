@@ -51,7 +51,7 @@ pub struct AgentConfig {
     pub description: String,
     /// What it is told before each task.
     pub instructions: String,
-    /// The tools it may use; `alina agents --tools` lists those there are.
+    /// The tools it may use: calculator, clock, memory_remember, memory_search, search_documents.
     #[serde(default)]
     pub tools: Vec<String>,
     /// A model or alias of the inference-gateway.

@@ -47,7 +47,6 @@ fn namespace(name: String) -> String {
     if name.is_empty() { "default".to_owned() } else { name }
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's own error type")]
 pub(super) fn start(request: wire::StartRunRequest) -> Result<Start, Status> {
     let wire::StartRunRequest { goal, idempotency_key: key, agents, namespace: name } = request;
     let mut bad = Violations::default();
@@ -60,7 +59,6 @@ pub(super) fn start(request: wire::StartRunRequest) -> Result<Start, Status> {
     Ok(Start { goal, namespace: namespace(name), agents, key })
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's own error type")]
 pub(super) fn ask(request: wire::AskRequest) -> Result<Ask, Status> {
     let wire::AskRequest { question, namespace: name, model } = request;
     let mut bad = Violations::default();
@@ -72,12 +70,10 @@ pub(super) fn ask(request: wire::AskRequest) -> Result<Ask, Status> {
     Ok(Ask { question, namespace: namespace(name), model })
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's own error type")]
 pub(super) fn run_id(text: &str) -> Result<RunId, Status> {
     text.parse().map_err(|_| invalid("run_id", "must be a run's id (a UUID)"))
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's own error type")]
 pub(super) fn page(size: u32, default: u32, token: &str) -> Result<Page, Status> {
     let mut bad = Violations::default();
     bad.check(size <= 200, "page_size", "must be 1 to 200, or 0 for the default");
@@ -90,7 +86,6 @@ pub(super) fn page(size: u32, default: u32, token: &str) -> Result<Page, Status>
 }
 
 /// The ordinal to read after, and how many.
-#[expect(clippy::result_large_err, reason = "tonic's own error type")]
 pub(super) fn outputs(request: &wire::ListOutputsRequest) -> Result<(i64, u32), Status> {
     let mut bad = Violations::default();
     bad.check(request.limit <= 500, "limit", "must be 1 to 500, or 0 for 100");
@@ -103,7 +98,6 @@ pub(super) fn outputs(request: &wire::ListOutputsRequest) -> Result<(i64, u32), 
     Ok((after.unwrap_or(0), if request.limit == 0 { 100 } else { request.limit }))
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's own error type")]
 pub(super) fn check_instructions(request: &wire::SetInstructionsRequest) -> Result<(), Status> {
     let wire::SetInstructionsRequest { instructions, version, .. } = request;
     let mut bad = Violations::default();
@@ -121,7 +115,6 @@ pub(super) fn check_instructions(request: &wire::SetInstructionsRequest) -> Resu
     bad.finish()
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's own error type")]
 pub(super) fn alert(request: wire::RaiseAlertRequest) -> Result<(String, Alert), Status> {
     let wire::RaiseAlertRequest { idempotency_key: key, alert } = request;
     let Some(alert) = alert else { return Err(invalid("alert", "must be given")) };

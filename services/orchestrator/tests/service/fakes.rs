@@ -166,8 +166,10 @@ impl InferenceService for FakeInference {
             seen.running += 1;
             seen.peak = seen.peak.max(seen.running);
         }
-        let mut running = Running { seen: Arc::clone(&self.seen), is_done: false };
+        let running = Running { seen: Arc::clone(&self.seen), is_done: false };
         let stream = async_stream::stream! {
+            // All of it: else only the flag would be captured.
+            let mut running = running;
             for word in text.split_inclusive(' ') {
                 tokio::time::sleep(pause).await;
                 let event = chat_stream_response::Event::Delta(word.to_owned());

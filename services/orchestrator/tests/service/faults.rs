@@ -65,6 +65,35 @@ async fn a_killed_orchestrator_goes_on_where_its_journal_ends() {
 }
 
 #[tokio::test]
+async fn several_runs_survive_kills_at_any_moment() {
+    let mut world = World::new().await;
+    world.inference.set(|script| script.pause = Duration::from_millis(30));
+    let mut runs = Vec::new();
+    for number in 0..4 {
+        runs.push(start(&world.client(), &format!("Goal {number}")).await);
+    }
+    for _ in 0..4 {
+        let moment = rand::random_range(100..1_500);
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        world.suite.kill(Service::Orchestrator).await;
+        world.suite.restart(Service::Orchestrator).await;
+    }
+    let client = world.client();
+    for run in &runs {
+        ended(&client, run, RunState::Succeeded).await;
+        let journal = steps(&client, run).await;
+        assert_eq!(journal.len(), 14);
+        assert!(journal.iter().all(|step| step.state() == StepState::Done), "{journal:?}");
+        // The memory would have refused a repetition with other content, and the step failed.
+        assert_eq!(world.written_by(run).len(), 5);
+        let kinds = kinds(&follow(&client, run, 0, false).await);
+        let ends = kinds.iter().filter(|kind| **kind == EventKind::RunSucceeded).count();
+        let tasks = kinds.iter().filter(|kind| **kind == EventKind::TaskFinished).count();
+        assert_eq!((ends, tasks), (1, 2), "{kinds:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_crash_between_a_side_effect_and_its_entry_repeats_it_under_the_same_key() {
     let mut world = World::new().await;
     world.memory.answer_after(Duration::from_secs(30));

@@ -155,6 +155,7 @@ async fn cancelling_stops_the_models_and_resuming_goes_on() {
     let request = CancelRunRequest { run_id: run.clone() };
     let cancelled = client.clone().cancel_run(request.clone()).await.unwrap().into_inner();
     assert_eq!(cancelled.run.unwrap().state(), RunState::Cancelled);
+    // In the plan's call, and in no other.
     until("the end of the call", async || world.inference.broken_off() == 1).await;
     let events = follow(&client, &run, 0, false).await;
     assert_eq!(events.last().unwrap().kind(), EventKind::RunCancelled);
