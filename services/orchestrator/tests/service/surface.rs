@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
-use alina_proto::orchestrator::v1::{
-    Alert, AlertSeverity, AskRequest, CancelRunRequest, EventKind, FollowRunRequest, GetRunRequest,
-    ListAgentsRequest, ListAlertsRequest, ListOutputsRequest, ListRunsRequest, ListToolsRequest,
-    RaiseAlertRequest, RunState, SetInstructionsRequest, StartRunRequest, ask_response,
+use alina_proto::{
+    Service,
+    orchestrator::v1::{
+        Alert, AlertSeverity, AskRequest, CancelRunRequest, EventKind, FollowRunRequest,
+        GetRunRequest, ListAgentsRequest, ListAlertsRequest, ListOutputsRequest, ListRunsRequest,
+        ListToolsRequest, RaiseAlertRequest, RunState, SetInstructionsRequest, StartRunRequest,
+        ask_response,
+    },
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
 };
 use tonic::{Code, Status};
 
@@ -221,4 +229,31 @@ async fn a_question_is_answered_out_of_memory() {
     assert_eq!(deltas, answer);
     let [chat] = &world.inference.chats()[..] else { panic!() };
     assert!(chat.messages[1].content.contains("we liked the trams"));
+}
+
+#[tokio::test]
+async fn metrics_tell_what_runs_do() {
+    let world = World::new().await;
+    let client = world.client();
+    let run = start(&client, "Tell of trams").await;
+    ended(&client, &run, RunState::Succeeded).await;
+    let metrics = scrape(&world.suite.metrics_url(Service::Orchestrator)).await;
+    for line in [
+        "alina_orchestrator_runs_ended_total{state=\"succeeded\"} 1",
+        "alina_orchestrator_steps_total{kind=\"tool\",state=\"done\"} 1",
+        "alina_orchestrator_steps_total{kind=\"task\",state=\"done\"} 2",
+        "alina_orchestrator_step_seconds_count{kind=\"answer\"} 1",
+    ] {
+        assert!(metrics.lines().any(|other| other == line), "{line}: {metrics}");
+    }
+}
+
+/// Plain HTTP/1.0: one page needs no client.
+async fn scrape(url: &str) -> String {
+    let address = url.strip_prefix("http://").unwrap().strip_suffix("/metrics").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.unwrap();
+    page
 }
