@@ -1,0 +1,262 @@
+//! The section `inference_gateway` of config.yaml.
+
+use std::{collections::BTreeSet, thread};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use alina_service::{Check, Section};
+
+use crate::chat::Sampling;
+
+/// Models and how they are shared.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct InferenceConfig {
+    /// The folder that the models' paths are relative to; itself relative to config.yaml.
+    pub model_dir: String,
+    /// Loads the chat model `default` in the background at the start; otherwise the first request
+    /// does.
+    pub preload: bool,
+    /// CPU threads of the embedded engine, 0 to 512; 0 means every CPU this process may use.
+    pub threads: u16,
+    /// Chats that decode at once, over all models and back ends, 1 to 64; absent means
+    /// `machine.parallel_agents`.
+    pub max_running: Option<u16>,
+    /// Chats that may wait for a place, 0 to 10,000; more are refused.
+    pub max_waiting: u32,
+    /// The models, by name.
+    pub models: Vec<ModelConfig>,
+    /// Ollama servers; their models are addressed "<name>/<model>".
+    pub ollama: Vec<OllamaConfig>,
+}
+
+/// One model.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// What requests call it.
+    pub name: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// A GGUF file (chat) or a folder with model.safetensors, tokenizer.json and config.json
+    /// (embedding).
+    #[serde(default)]
+    pub path: Option<String>,
+    /// A model of an Ollama server, instead of `path`.
+    #[serde(default)]
+    pub ollama: Option<OllamaModel>,
+    /// Of the GGUF file or of model.safetensors, in lowercase hexadecimal; checked before loading.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// Of the same file; checked before loading.
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+    /// Tokens of prompt and answer together, 64 to 1,048,576.
+    #[serde(default = "context_length")]
+    pub context_length: u32,
+    /// The longest answer when a request does not say.
+    #[serde(default = "max_tokens")]
+    pub max_tokens: u32,
+    /// How the next token is chosen when a request does not say.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// Other names. `default` is the model of chats that name none, `embed` that of embeddings.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+}
+
+/// What a model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Conversations.
+    Chat,
+    /// Vectors.
+    Embedding,
+}
+
+/// An Ollama server.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OllamaConfig {
+    /// The prefix of its models' names, for example `ollama`.
+    pub name: String,
+    /// For example <http://127.0.0.1:11434>.
+    pub url: String,
+}
+
+/// A model of an Ollama server.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OllamaModel {
+    /// The `name` of the server in `ollama`.
+    pub server: String,
+    /// What the server calls the model.
+    pub model: String,
+}
+
+fn context_length() -> u32 {
+    4096
+}
+
+fn max_tokens() -> u32 {
+    512
+}
+
+impl Default for InferenceConfig {
+    fn default() -> Self {
+        Self {
+            model_dir: ".alina/models".to_owned(),
+            preload: true,
+            threads: 0,
+            max_running: None,
+            max_waiting: 64,
+            models: Vec::new(),
+            ollama: Vec::new(),
+        }
+    }
+}
+
+impl InferenceConfig {
+    /// How many threads the engine gets.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        match self.threads {
+            // Honours the CPU set and quota of the process.
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            threads => usize::from(threads),
+        }
+    }
+}
+
+impl Section for InferenceConfig {
+    fn check(&self, check: &mut Check) {
+        check.that(!self.model_dir.is_empty(), "model_dir", "must not be empty");
+        check.that(self.threads <= 512, "threads", "must be 0 to 512");
+        let running = self.max_running.is_none_or(|running| (1..=64).contains(&running));
+        check.that(running, "max_running", "must be 1 to 64, or absent");
+        check.that(self.max_waiting <= 10_000, "max_waiting", "must be 0 to 10,000");
+        let mut names = BTreeSet::new();
+        for (at, model) in self.models.iter().enumerate() {
+            model.check(check, &format!("models[{at}]"), self);
+            for (field, name) in std::iter::once(("name".to_owned(), &model.name)).chain(
+                model.aliases.iter().enumerate().map(|(at, name)| (format!("aliases[{at}]"), name)),
+            ) {
+                let path = format!("models[{at}].{field}");
+                check.that(
+                    is_name(name),
+                    &path,
+                    "must be 1 to 128 letters, digits, or any of -._:",
+                );
+                check.that(names.insert(name), &path, format!("`{name}` is already taken"));
+            }
+        }
+        let mut servers = BTreeSet::new();
+        for (at, server) in self.ollama.iter().enumerate() {
+            let path = format!("ollama[{at}]");
+            check.that(
+                is_name(&server.name) && server.name != "embedded",
+                format!("{path}.name"),
+                "must be 1 to 128 letters, digits, or any of -._: and not `embedded`",
+            );
+            check.that(
+                servers.insert(&server.name),
+                format!("{path}.name"),
+                format!("`{}` is already taken", server.name),
+            );
+            let valid = reqwest::Url::parse(&server.url)
+                .is_ok_and(|url| url.scheme() == "http" && url.has_host());
+            check.that(valid, format!("{path}.url"), "must be like http://127.0.0.1:11434");
+        }
+    }
+}
+
+impl ModelConfig {
+    fn check(&self, check: &mut Check, path: &str, config: &InferenceConfig) {
+        let at = |field: &str| format!("{path}.{field}");
+        check.that(
+            self.path.is_some() != self.ollama.is_some(),
+            path,
+            "must have either `path` or `ollama`",
+        );
+        let named = self.path.as_ref().is_none_or(|path| !path.is_empty());
+        check.that(named, at("path"), "must not be empty");
+        if let Some(remote) = &self.ollama {
+            let known = config.ollama.iter().any(|server| server.name == remote.server);
+            check.that(known, at("ollama.server"), "must be the `name` of an entry of `ollama`");
+            check.that(!remote.model.is_empty(), at("ollama.model"), "must not be empty");
+        }
+        let hash = self.sha256.as_ref().is_none_or(|hash| {
+            hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        });
+        check.that(hash, at("sha256"), "must be 64 lowercase hexadecimal digits");
+        let context = (64..=1_048_576).contains(&self.context_length);
+        check.that(context, at("context_length"), "must be 64 to 1,048,576");
+        let tokens = (1..self.context_length).contains(&self.max_tokens);
+        check.that(tokens, at("max_tokens"), "must be 1 to less than context_length");
+        for (field, holds, allowed) in self.sampling.rules() {
+            check.that(holds, at(&format!("sampling.{field}")), allowed);
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=128).contains(&name.len())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._:".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn problems(section: Value) -> String {
+        let config: InferenceConfig = serde_json::from_value(section).unwrap();
+        let mut check = Check::new();
+        config.check(&mut check);
+        let problems = check.into_problems();
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_sound_section_has_no_problems() {
+        let section = json!({
+            "models": [
+                { "name": "a", "kind": "chat", "path": "a.gguf", "aliases": ["default"] },
+                { "name": "b", "kind": "chat", "ollama": { "server": "ollama", "model": "qwen3" } },
+            ],
+            "ollama": [{ "name": "ollama", "url": "http://127.0.0.1:11434" }],
+        });
+        assert_eq!(problems(section), "");
+    }
+
+    #[test]
+    fn every_fault_is_named_with_what_is_allowed() {
+        let section = json!({
+            "max_running": 0,
+            "models": [
+                { "name": "a", "kind": "chat", "path": "a.gguf", "sha256": "XYZ",
+                  "sampling": { "temperature": 3.0 } },
+                { "name": "b/c", "kind": "chat", "aliases": ["a"],
+                  "ollama": { "server": "away", "model": "" } },
+            ],
+            "ollama": [{ "name": "embedded", "url": "ftp://x" }],
+        });
+        let problems = problems(section);
+        for expected in [
+            "max_running: must be 1 to 64",
+            "models[0].sha256: must be 64 lowercase",
+            "models[0].sampling.temperature: must be 0 to 2",
+            "models[1].name: must be 1 to 128 letters",
+            "models[1].aliases[0]: `a` is already taken",
+            "models[1].ollama.server: must be the `name`",
+            "models[1].ollama.model: must not be empty",
+            "ollama[0].name: must be 1 to 128",
+            "ollama[0].url: must be like http://",
+        ] {
+            assert!(problems.contains(expected), "{expected} is missing of:\n{problems}");
+        }
+    }
+}

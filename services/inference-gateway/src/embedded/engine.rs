@@ -1,0 +1,272 @@
+//! The thread that owns a model's context and runs many answers in one batch: each step takes one
+//! token of every answer and a piece of every prompt that is not in the context yet.
+
+use std::{
+    cmp::Reverse,
+    num::NonZeroU32,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use llama_cpp_2::{
+    context::{LlamaContext, params::LlamaContextParams},
+    llama_batch::LlamaBatch,
+    token::LlamaToken,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    EngineSettings,
+    choice::Choice,
+    load::{Loaded, backend},
+    slot::{Active, Slot},
+};
+use crate::{
+    chat::{AnswerText, Event},
+    error::Error,
+    schedule::Place,
+};
+
+/// The most tokens of prompts in a step.
+const STEP: usize = 256;
+/// The same while answers are being made, which wait for it.
+const STEP_BESIDE_ANSWERS: usize = 128;
+/// A beginning shared with another sequence is copied when that saves this many tokens.
+const WORTH_COPYING: usize = 64;
+
+/// What the thread is given to do.
+pub(super) struct Sequence {
+    pub(super) prompt: Vec<LlamaToken>,
+    pub(super) choice: Choice,
+    pub(super) text: AnswerText,
+    pub(super) max_tokens: u32,
+    /// Calculated by itself: how a batch is put together shows in the last bits of the results.
+    pub(super) alone: bool,
+    pub(super) place: Place,
+    pub(super) out: mpsc::Sender<Result<Event, Error>>,
+}
+
+/// A handle to the thread; it ends when this is dropped and its answers are made.
+pub(super) struct Engine {
+    sequences: SyncSender<Sequence>,
+    alive: Arc<AtomicBool>,
+}
+
+impl Engine {
+    /// Makes the context and starts the thread. Blocks until it is ready.
+    pub(super) fn start(loaded: Arc<Loaded>, settings: EngineSettings) -> Result<Self, String> {
+        let (sequences, todo) = sync_channel(1_024);
+        let (ready, is_ready) = sync_channel(1);
+        let alive = Arc::new(AtomicBool::new(true));
+        let ending = Ending(Arc::clone(&alive));
+        let run = move || {
+            let _ending = ending;
+            let work = AssertUnwindSafe(|| match open(&loaded, settings) {
+                Ok(context) => {
+                    let _ = ready.send(Ok(()));
+                    Batcher::new(&loaded, context, settings).run(&todo);
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            });
+            if catch_unwind(work).is_err() {
+                tracing::error!("the engine panicked: its answers fail, the next request starts it");
+            }
+        };
+        let thread = thread::Builder::new().name("engine".to_owned()).spawn(run);
+        thread.map_err(|error| format!("no thread for the engine: {error}"))?;
+        is_ready.recv().map_err(|_| "the engine ended while it started".to_owned())??;
+        Ok(Self { sequences, alive })
+    }
+
+    /// Whether the thread still runs.
+    pub(super) fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    /// Hands over an answer to make; false when the thread is gone. It never has more to do than
+    /// there are places, so this does not block.
+    pub(super) fn run(&self, sequence: Sequence) -> bool {
+        self.sequences.try_send(sequence).is_ok()
+    }
+}
+
+/// Tells that the thread has ended, however it did.
+struct Ending(Arc<AtomicBool>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+fn open(loaded: &Loaded, settings: EngineSettings) -> Result<LlamaContext<'_>, String> {
+    let sequences = u32::from(settings.sequences);
+    let threads = i32::try_from(settings.threads).unwrap_or(i32::MAX);
+    let step = u32::try_from(STEP).unwrap_or(u32::MAX);
+    let params = LlamaContextParams::default()
+        .with_n_ctx(NonZeroU32::new(loaded.context.saturating_mul(sequences)))
+        .with_n_seq_max(sequences)
+        .with_n_batch(step)
+        .with_n_ubatch(step)
+        .with_n_threads(threads)
+        .with_n_threads_batch(threads)
+        // Each sequence has a part of its own: no other can take its room.
+        .with_kv_unified(false)
+        .with_no_perf(true);
+    loaded.model.new_context(backend()?, params).map_err(|error| {
+        format!(
+            "no context of {sequences} x {} tokens could be made ({error}); lower context_length \
+             or max_running in config.yaml",
+            loaded.context
+        )
+    })
+}
+
+/// The state of the thread.
+struct Batcher<'a> {
+    loaded: &'a Loaded,
+    context: LlamaContext<'a>,
+    batch: LlamaBatch<'static>,
+    slots: Vec<Slot>,
+}
+
+impl<'a> Batcher<'a> {
+    fn new(loaded: &'a Loaded, context: LlamaContext<'a>, settings: EngineSettings) -> Self {
+        let slots = (0..i32::from(settings.sequences)).map(Slot::new).collect();
+        Self { loaded, context, batch: LlamaBatch::new(STEP, 1), slots }
+    }
+
+    fn run(&mut self, todo: &Receiver<Sequence>) {
+        loop {
+            if self.slots.iter().all(|slot| slot.active.is_none()) {
+                // Idle: sleeps until there is something to do.
+                let Ok(sequence) = todo.recv() else { return };
+                self.admit(sequence);
+            }
+            while self.slots.iter().any(|slot| slot.active.is_none()) {
+                let Ok(sequence) = todo.try_recv() else { break };
+                self.admit(sequence);
+            }
+            self.step();
+        }
+    }
+
+    /// Puts a sequence where the context already holds most of its beginning.
+    fn admit(&mut self, sequence: Sequence) {
+        let reusable =
+            |slot: &Slot| if sequence.alone { 0 } else { slot.common(&sequence.prompt) };
+        let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.active.is_none());
+        // Among equals the one whose loss costs least.
+        let best = free.max_by_key(|(_, slot)| (reusable(slot), Reverse(slot.cached.len())));
+        let Some((at, slot)) = best else { return };
+        let mut keep = reusable(slot);
+        if !sequence.alone {
+            keep = self.copy_from_another(at, keep, &sequence.prompt);
+        }
+        let slot = &mut self.slots[at];
+        slot.truncate(&mut self.context, keep);
+        slot.active = Some(Active::new(sequence));
+    }
+
+    /// Copies a beginning from another sequence when that has much more of it.
+    fn copy_from_another(&mut self, at: usize, keep: usize, prompt: &[LlamaToken]) -> usize {
+        let others = self.slots.iter().enumerate().filter(|(other, _)| *other != at);
+        let best = others.map(|(other, slot)| (slot.common(prompt), other)).max();
+        let worth = best.filter(|(common, _)| *common >= keep + WORTH_COPYING);
+        let Some((common, other)) = worth else { return keep };
+        let (from, to) = (self.slots[other].id, self.slots[at].id);
+        // Between sequences with parts of their own only the whole can be copied.
+        if self.context.kv_cache_seq_cp(from, to, None, None).is_err() {
+            return keep;
+        }
+        self.slots[at].cached = self.slots[other].cached.clone();
+        common
+    }
+
+    /// One token of every answer, a piece of every prompt.
+    fn step(&mut self) {
+        let mut together = Vec::new();
+        let mut alone = Vec::new();
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            match &slot.active {
+                Some(active) if active.is_cancelled() => slot.cancel(),
+                Some(active) if active.alone => alone.push(at),
+                Some(_) => together.push(at),
+                None => {}
+            }
+        }
+        if !together.is_empty() {
+            self.decode(&together);
+        }
+        for at in alone {
+            self.decode(&[at]);
+        }
+    }
+
+    fn decode(&mut self, members: &[usize]) {
+        self.batch.clear();
+        let is_answer =
+            |slot: &Slot| slot.active.as_ref().is_some_and(|active| active.newest.is_some());
+        let answers = members.iter().filter(|at| is_answer(&self.slots[**at])).count();
+        let prompts = members.len() - answers;
+        let step = if answers == 0 { STEP } else { STEP_BESIDE_ANSWERS };
+        let share = step.checked_div(prompts).unwrap_or(0).max(1);
+        // Which slot's next token comes from which token of the batch.
+        let mut outputs = Vec::with_capacity(members.len());
+        let mut result = Ok(());
+        for &at in members {
+            match fill(&mut self.slots[at], &mut self.batch, share) {
+                Ok(Some(output)) => outputs.push((at, output)),
+                Ok(None) => {}
+                Err(error) => result = Err(error),
+            }
+        }
+        let result = result.and_then(|()| {
+            self.context.decode(&mut self.batch).map_err(|error| error.to_string())
+        });
+        if let Err(cause) = result {
+            tracing::error!(cause, "a batch failed");
+            for &at in members {
+                self.slots[at].fail(cause.clone());
+                self.slots[at].truncate(&mut self.context, 0);
+            }
+            return;
+        }
+        for (at, output) in outputs {
+            self.slots[at].advance(&self.context, self.loaded, output);
+        }
+    }
+}
+
+/// Adds a slot's next tokens to the batch. Returns the number of the one that its next token is
+/// chosen from, unless more of the prompt must come first.
+fn fill(slot: &mut Slot, batch: &mut LlamaBatch<'_>, share: usize) -> Result<Option<i32>, String> {
+    let Some(active) = &mut slot.active else { return Ok(None) };
+    let (tokens, complete) = match active.newest.take() {
+        Some(token) => (vec![token], true),
+        None => {
+            let begin = slot.cached.len();
+            let end = active.prompt.len().min(begin + share);
+            (active.prompt[begin..end].to_vec(), end == active.prompt.len())
+        }
+    };
+    let last = tokens.len().saturating_sub(1);
+    let mut output = None;
+    for (n, token) in tokens.into_iter().enumerate() {
+        let position = i32::try_from(slot.cached.len()).map_err(|error| error.to_string())?;
+        let wanted = complete && n == last;
+        batch.add(token, position, &[slot.id], wanted).map_err(|error| error.to_string())?;
+        if wanted {
+            output = Some(batch.n_tokens() - 1);
+        }
+        slot.cached.push(token);
+    }
+    Ok(output)
+}

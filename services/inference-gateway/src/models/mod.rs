@@ -1,0 +1,47 @@
+//! The models there are: their files, what these say of themselves, and their names.
+
+mod file;
+mod gguf;
+mod safetensors;
+
+use std::path::PathBuf;
+
+
+pub use file::{Expected, ModelFile};
+pub use gguf::read as read_gguf;
+pub use safetensors::read as read_safetensors;
+
+/// What a model's file says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// For example "Q4_1"; empty when unknown.
+    pub quantization: String,
+    /// Weights; 0 when unknown.
+    pub parameters: u64,
+    /// Tokens the model was trained for; 0 when unknown.
+    pub context_length: u32,
+}
+
+/// What there is to say of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Whether it can be used.
+    pub state: State,
+    /// What its file says.
+    pub traits: Traits,
+    /// Of the file; 0 when unknown.
+    pub size_bytes: u64,
+    /// Where the file is, if it has one.
+    pub path: Option<PathBuf>,
+}
+
+/// Whether a model can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// In memory.
+    Loaded,
+    /// Loaded at the next request.
+    Available,
+    /// Not before what this says is mended.
+    Unavailable(String),
+}
