@@ -1,1 +1,66 @@
-//! Knowledge graph, retrieval, action log and memory bank
+//! Knowledge graph, retrieval, action log and memory bank.
+//!
+//! A write goes `grpc` → `store`, in one transaction, and is acknowledged after its commit; vectors
+//! follow in the background (`vectors`). A read goes `grpc` → `cache` → `recall`, which asks the
+//! `store` for the best by text and by vector and fuses them (`knowledge`).
+//!
+//! - `knowledge`: what is remembered, how rankings are fused, how a context is packed, how markdown
+//!   falls into sections
+//! - `store`: SQL, and only SQL
+//! - `cache`: Redis, never the only copy
+
+pub mod config;
+pub mod knowledge;
+
+mod cache;
+pub mod error;
+mod grpc;
+pub mod metrics;
+mod recall;
+pub mod store;
+mod vectors;
+
+use std::sync::Arc;
+
+use alina_proto::memory::v1::memory_service_server::MemoryServiceServer;
+use alina_service::{Context, StartError};
+use tokio::sync::Notify;
+use tonic::service::Routes;
+
+use crate::{
+    cache::Cache, config::MemoryConfig, grpc::Grpc, metrics::Metrics, recall::Recall, store::Store,
+    vectors::Vectors,
+};
+
+/// The largest request taken: a memory bank of many documents fits.
+const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
+
+/// Builds the service.
+///
+/// # Errors
+/// When PostgreSQL is away or the schema cannot be migrated.
+pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
+    static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+    let store = Store::new(ctx.postgres("memory", &MIGRATOR).await?);
+    let metrics = ctx.register(Metrics::register);
+    let cache = Cache::new(&ctx.common.redis.url, &ctx.config, metrics.clone())?;
+    let inference = ctx.connector().inference();
+
+    let written = Arc::new(Notify::new());
+    let vectors = Vectors {
+        store: store.clone(),
+        inference: inference.clone(),
+        written: Arc::clone(&written),
+        metrics,
+    };
+    let shutdown = ctx.shutdown.clone();
+    ctx.spawn("vectors", async move {
+        shutdown.run_until_cancelled(vectors.run()).await;
+    });
+
+    let recall = Recall { store: store.clone(), inference };
+    let service = MemoryServiceServer::new(Grpc { store, recall, cache, written })
+        .max_decoding_message_size(MAX_REQUEST_BYTES)
+        .max_encoding_message_size(MAX_REQUEST_BYTES);
+    Ok(Routes::new(service))
+}

@@ -1,2 +1,5 @@
-//! Knowledge graph, retrieval, action log and memory bank
-fn main() {}
+//! The memory: what agents know, when it was true and where it came from.
+
+fn main() -> std::process::ExitCode {
+    alina_service::run(alina_proto::Service::Memory, alina_memory::build)
+}

@@ -1,0 +1,112 @@
+//! What is remembered, without regard to where it is stored.
+
+pub mod context;
+pub mod fusion;
+pub mod markdown;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+/// Whose memory it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Namespace(pub String);
+
+/// What kind of thing an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Something said or done.
+    Episode,
+    /// A statement about an entity.
+    Fact,
+    /// What facts are about.
+    Entity,
+    /// A part of a memory-bank document.
+    Section,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Episode, Self::Fact, Self::Entity, Self::Section];
+
+    /// Its number in the store.
+    #[must_use]
+    pub const fn number(self) -> i16 {
+        match self {
+            Self::Episode => 1,
+            Self::Fact => 2,
+            Self::Entity => 3,
+            Self::Section => 4,
+        }
+    }
+
+    /// The kind of that number.
+    #[must_use]
+    pub fn of(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+}
+
+/// Something that can be found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Its id.
+    pub id: Uuid,
+    /// What it is.
+    pub kind: Kind,
+    /// What it says.
+    pub text: String,
+    /// Where it came from.
+    pub source: String,
+    /// Who said or did it.
+    pub actor: String,
+    /// What it belongs to.
+    pub session: String,
+    /// When it happened or became true.
+    pub valid_from: DateTime<Utc>,
+    /// When it ceased to be true.
+    pub valid_to: Option<DateTime<Utc>>,
+    /// When it was written down.
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// Something said or done, not yet written.
+#[derive(Debug, Clone)]
+pub struct NewEpisode {
+    /// What.
+    pub text: String,
+    /// Who.
+    pub actor: String,
+    /// What it belongs to.
+    pub session: String,
+    /// Where it came from.
+    pub source: String,
+    /// When; now when absent.
+    pub occurred_at: Option<DateTime<Utc>>,
+}
+
+/// A statement, not yet written.
+#[derive(Debug, Clone)]
+pub struct NewFact {
+    /// The entity it is about.
+    pub subject: String,
+    /// What is said of it.
+    pub predicate: String,
+    /// Another entity or a literal.
+    pub object: String,
+    /// Which of the two.
+    pub object_is_entity: bool,
+    /// When it became true; the episode's time when absent.
+    pub valid_from: Option<DateTime<Utc>>,
+    /// When it ceased.
+    pub valid_to: Option<DateTime<Utc>>,
+    /// Whether only one object can hold at a time.
+    pub functional: bool,
+}
+
+impl NewFact {
+    /// As a sentence, by which it is found: `Ana lives in Porto`.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        format!("{} {} {}", self.subject, self.predicate.replace('_', " "), self.object)
+    }
+}

@@ -1,0 +1,50 @@
+//! Every metric of this service.
+//!
+//! | metric | type | labels |
+//! |---|---|---|
+//! | `alina_memory_cache_total` | counter | result (hit, miss, away) |
+//! | `alina_memory_vectors_total` | counter | |
+//! | `alina_memory_awaiting_vectors` | gauge | |
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// What became of a look into the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Looked {
+    /// hit, miss or away.
+    pub result: &'static str,
+}
+
+/// The handles.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Looks into the cache.
+    pub cache: Family<Looked, Counter>,
+    /// Vectors stored.
+    pub vectors: Counter,
+    /// Items without a vector at the last look.
+    pub awaiting_vectors: Gauge,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let this = Self {
+            cache: Family::default(),
+            vectors: Counter::default(),
+            awaiting_vectors: Gauge::default(),
+        };
+        registry.register("alina_memory_cache", "Looks into the cache", this.cache.clone());
+        registry.register("alina_memory_vectors", "Vectors stored", this.vectors.clone());
+        registry.register(
+            "alina_memory_awaiting_vectors",
+            "Items without a vector yet",
+            this.awaiting_vectors.clone(),
+        );
+        this
+    }
+}

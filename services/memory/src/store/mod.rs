@@ -1,0 +1,211 @@
+//! SQL, and only SQL.
+
+mod actions;
+mod bank;
+mod remember;
+mod search;
+
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
+use uuid::Uuid;
+
+pub use actions::{Action, NewAction};
+pub use bank::Document;
+pub use search::{Entity, Scope};
+
+use crate::{
+    error::MemoryError,
+    knowledge::{Item, Kind, Namespace},
+};
+
+/// The tables.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// How much is stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// By [`Kind::number`], from 1.
+    pub items: [i64; 4],
+    /// In the log.
+    pub actions: i64,
+    /// Items without a vector yet.
+    pub awaiting_vectors: i64,
+}
+
+impl Store {
+    /// Over connections that see this service's schema.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// The namespace's version: it moves with every write.
+    pub async fn version(&self, namespace: &Namespace) -> Result<i64, MemoryError> {
+        let version = sqlx::query_scalar("SELECT version FROM namespaces WHERE name = $1")
+            .bind(&namespace.0)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(version.unwrap_or(0))
+    }
+
+    /// How much the namespace holds.
+    pub async fn counts(&self, namespace: &Namespace) -> Result<Counts, MemoryError> {
+        let rows =
+            sqlx::query("SELECT kind, count(*) FROM items WHERE namespace = $1 GROUP BY kind")
+                .bind(&namespace.0)
+                .fetch_all(&self.pool)
+                .await?;
+        let mut counts = Counts::default();
+        for row in rows {
+            if let Some(kind) = Kind::of(row.try_get(0)?)
+                && let Some(count) = counts.items.get_mut(kind.number() as usize - 1)
+            {
+                *count = row.try_get(1)?;
+            }
+        }
+        let row = sqlx::query(
+            "SELECT (SELECT count(*) FROM actions WHERE namespace = $1),
+                    (SELECT count(*) FROM items
+                      WHERE namespace = $1 AND embedding IS NULL AND NOT embedding_refused)",
+        )
+        .bind(&namespace.0)
+        .fetch_one(&self.pool)
+        .await?;
+        counts.actions = row.try_get(0)?;
+        counts.awaiting_vectors = row.try_get(1)?;
+        Ok(counts)
+    }
+}
+
+/// A key with what it stands for.
+#[derive(Debug)]
+pub struct Key {
+    key: String,
+    content: Vec<u8>,
+}
+
+impl Key {
+    /// `key` for a request whose bytes are `content`; nothing for an empty key.
+    #[must_use]
+    pub fn new(operation: &str, key: &str, content: &[u8]) -> Option<Self> {
+        let content = Sha256::digest(content).to_vec();
+        (!key.is_empty()).then(|| Self { key: format!("{operation}:{key}"), content })
+    }
+
+    /// The answer stored with the key, if it was used before. Whoever uses the same key at the
+    /// same time waits for this transaction.
+    async fn answer(
+        &self,
+        connection: &mut PgConnection,
+        namespace: &Namespace,
+    ) -> Result<Option<serde_json::Value>, MemoryError> {
+        let claimed = sqlx::query(
+            "INSERT INTO idempotency_keys (namespace, key, content, answer)
+             VALUES ($1, $2, $3, 'null') ON CONFLICT DO NOTHING",
+        )
+        .bind(&namespace.0)
+        .bind(&self.key)
+        .bind(&self.content)
+        .execute(&mut *connection)
+        .await?;
+        if claimed.rows_affected() == 1 {
+            return Ok(None);
+        }
+        let row = sqlx::query(
+            "SELECT content, answer FROM idempotency_keys WHERE namespace = $1 AND key = $2",
+        )
+        .bind(&namespace.0)
+        .bind(&self.key)
+        .fetch_one(connection)
+        .await?;
+        if row.try_get::<Vec<u8>, _>(0)? != self.content {
+            let key = self.key.split_once(':').map_or("", |(_, key)| key);
+            return Err(MemoryError::KeyReused(key.to_owned()));
+        }
+        Ok(Some(row.try_get(1)?))
+    }
+
+    async fn keep(
+        &self,
+        connection: &mut PgConnection,
+        namespace: &Namespace,
+        answer: &serde_json::Value,
+    ) -> Result<(), MemoryError> {
+        sqlx::query("UPDATE idempotency_keys SET answer = $3 WHERE namespace = $1 AND key = $2")
+            .bind(&namespace.0)
+            .bind(&self.key)
+            .bind(answer)
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+}
+
+/// Voids what caches hold of the namespace; part of every writing transaction.
+async fn touch(connection: &mut PgConnection, namespace: &Namespace) -> Result<(), MemoryError> {
+    sqlx::query(
+        "INSERT INTO namespaces VALUES ($1, 1)
+         ON CONFLICT (name) DO UPDATE SET version = namespaces.version + 1",
+    )
+    .bind(&namespace.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Writes an item down as of now.
+async fn insert_item(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+    item: &Item,
+) -> Result<(), MemoryError> {
+    sqlx::query(
+        "INSERT INTO items (id, namespace, kind, text, source, actor, session, valid_from, valid_to,
+                            recorded_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(item.id)
+    .bind(&namespace.0)
+    .bind(item.kind.number())
+    .bind(&item.text)
+    .bind(&item.source)
+    .bind(&item.actor)
+    .bind(&item.session)
+    .bind(item.valid_from)
+    .bind(item.valid_to)
+    .bind(item.recorded_at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Columns that [`item`] reads.
+const COLUMNS: &str = "id, kind, text, source, actor, session, valid_from, valid_to, recorded_at";
+
+fn item(row: &PgRow) -> Result<Item, MemoryError> {
+    Ok(Item {
+        id: row.try_get("id")?,
+        // The column holds only numbers this service wrote.
+        kind: Kind::of(row.try_get("kind")?).unwrap_or(Kind::Episode),
+        text: row.try_get("text")?,
+        source: row.try_get("source")?,
+        actor: row.try_get("actor")?,
+        session: row.try_get("session")?,
+        valid_from: row.try_get("valid_from")?,
+        valid_to: row.try_get("valid_to")?,
+        recorded_at: row.try_get("recorded_at")?,
+    })
+}
+
+/// A new id; ids sort by time.
+fn new_id() -> Uuid {
+    Uuid::now_v7()
+}
+
+fn now() -> DateTime<Utc> {
+    Utc::now()
+}

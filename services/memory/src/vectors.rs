@@ -1,0 +1,108 @@
+//! Items get their vectors in the background: writing waits for no model, and what was written
+//! while the inference-gateway was away is caught up with.
+
+use std::{sync::Arc, time::Duration};
+
+use alina_client::{PeerChannel, deadline};
+use alina_proto::inference::v1::{EmbedRequest, inference_service_client::InferenceServiceClient};
+use tokio::sync::Notify;
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use crate::{error::MemoryError, metrics::Metrics, store::Store};
+
+/// Items at once.
+const BATCH: i64 = 32;
+/// A batch on a busy CPU.
+const EMBED_WITHIN: Duration = Duration::from_secs(60);
+/// Looked for without being told of a write: after a crash, or another process's write.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// The background task.
+pub(crate) struct Vectors {
+    pub(crate) store: Store,
+    pub(crate) inference: InferenceServiceClient<PeerChannel>,
+    pub(crate) written: Arc<Notify>,
+    pub(crate) metrics: Metrics,
+}
+
+enum Trouble {
+    Store(MemoryError),
+    Inference(Status),
+}
+
+impl Vectors {
+    /// Works until it is dropped.
+    pub(crate) async fn run(self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.batch().await {
+                Ok(0) => {
+                    pause = FIRST_PAUSE;
+                    let _ = tokio::time::timeout(LOOK_EVERY, self.written.notified()).await;
+                }
+                Ok(_) => pause = FIRST_PAUSE,
+                Err(trouble) => {
+                    match trouble {
+                        Trouble::Store(error) => tracing::warn!(%error, "vectors wait"),
+                        Trouble::Inference(status) => tracing::debug!(%status, "vectors wait"),
+                    }
+                    tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Gives some items their vectors; tells how many there were.
+    async fn batch(&self) -> Result<usize, Trouble> {
+        let waiting = self.store.awaiting_vectors().await.map_err(Trouble::Store)?;
+        self.metrics.awaiting_vectors.set(waiting);
+        let items = self.store.without_vector(BATCH).await.map_err(Trouble::Store)?;
+        if items.is_empty() {
+            return Ok(0);
+        }
+        let count = items.len();
+        match self.embed(&items).await {
+            Ok(vectors) => self.keep(vectors).await?,
+            // One text of the batch is refused: each is tried by itself.
+            Err(status) if status.code() == Code::InvalidArgument => {
+                for item in &items {
+                    match self.embed(std::slice::from_ref(item)).await {
+                        Ok(vectors) => self.keep(vectors).await?,
+                        Err(status) if status.code() == Code::InvalidArgument => {
+                            self.store.refuse_vector(item.0).await.map_err(Trouble::Store)?;
+                        }
+                        Err(status) => return Err(Trouble::Inference(status)),
+                    }
+                }
+            }
+            Err(status) => return Err(Trouble::Inference(status)),
+        }
+        Ok(count)
+    }
+
+    async fn keep(&self, vectors: Vec<(Uuid, Vec<f32>)>) -> Result<(), Trouble> {
+        let count = vectors.len() as u64;
+        self.store.set_vectors(vectors).await.map_err(Trouble::Store)?;
+        self.metrics.vectors.inc_by(count);
+        Ok(())
+    }
+
+    async fn embed(&self, items: &[(Uuid, String)]) -> Result<Vec<(Uuid, Vec<f32>)>, Status> {
+        let request = EmbedRequest {
+            texts: items.iter().map(|(_, text)| text.clone()).collect(),
+            agent: "memory".to_owned(),
+            ..EmbedRequest::default()
+        };
+        let mut inference = self.inference.clone();
+        let answer = deadline::within(EMBED_WITHIN, inference.embed(request)).await?.into_inner();
+        if answer.embeddings.len() != items.len() {
+            return Err(Status::internal("another number of vectors than texts"));
+        }
+        let vectors = answer.embeddings.into_iter().map(|vector| vector.values);
+        Ok(items.iter().map(|(id, _)| *id).zip(vectors).collect())
+    }
+}
