@@ -1,2 +1,10 @@
-//! The alina program
-fn main() {}
+//! The program `alina`.
+
+use std::process::ExitCode;
+
+use alina::{Arguments, run};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    run(Arguments::parse())
+}

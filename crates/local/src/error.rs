@@ -21,14 +21,6 @@ pub enum LocalError {
         /// What the system said.
         cause: io::Error,
     },
-    /// The user that runs PostgreSQL cannot get at its folder.
-    #[error("{path} cannot be reached by the user that runs PostgreSQL (it refuses to run as root): make {blocked} searchable with chmod o+x, or put the checkout elsewhere", path = .path.display(), blocked = .blocked.display())]
-    Unreachable {
-        /// The data folder.
-        path: PathBuf,
-        /// The folder in the way.
-        blocked: PathBuf,
-    },
     /// The port is in use.
     #[error("port {port} of 127.0.0.1 is taken by another program ({program} needs it)")]
     PortTaken {

@@ -164,7 +164,7 @@ async fn prepare(programs: &PostgresPrograms, options: &PostgresOptions) -> Resu
     std::fs::set_permissions(data, PermissionsExt::from_mode(0o700))
         .map_err(LocalError::path(data))?;
     own(data)?;
-    let mut initdb = as_nobody(Command::new(programs.program("initdb")));
+    let mut initdb = as_nobody(programs, "initdb", data);
     initdb
         .args(["--username=alina", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"])
         .arg("--no-instructions")
@@ -183,7 +183,7 @@ async fn prepare(programs: &PostgresPrograms, options: &PostgresOptions) -> Resu
 }
 
 fn spawn(programs: &PostgresPrograms, options: &PostgresOptions) -> Result<Process, LocalError> {
-    let mut command = as_nobody(Command::new(programs.program("postgres")));
+    let mut command = as_nobody(programs, "postgres", &options.data);
     command.arg("-D").arg(&options.data).args(["-p", &options.port.to_string()]);
     let mut settings = vec![
         "listen_addresses=127.0.0.1",
@@ -203,29 +203,40 @@ fn spawn(programs: &PostgresPrograms, options: &PostgresOptions) -> Result<Proce
     Process::start("postgres", command, &options.log)
 }
 
-/// Run as nobody when we are root.
-fn as_nobody(mut command: Command) -> Command {
-    if is_root() {
+/// One of PostgreSQL's programs, run as nobody when we are root.
+fn as_nobody(programs: &PostgresPrograms, name: &str, data: &Path) -> Command {
+    let program = programs.program(name);
+    let mut command = if !is_root() {
+        Command::new(program)
+    } else if is_open(&program) && is_open(data) {
+        let mut command = Command::new(program);
         // Dropping root this way clears its supplementary groups as well.
         command.uid(NOBODY).gid(NOBODY);
-    }
+        command
+    } else {
+        // Below a folder only root may enter, such as /root: the one capability that lets it pass.
+        let mut command = Command::new("setpriv");
+        command
+            .args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")])
+            .args(["--clear-groups", "--inh-caps=-all,+dac_read_search"])
+            .args(["--ambient-caps=+dac_read_search", "--bounding-set=-all,+dac_read_search"])
+            .arg(program);
+        command
+    };
     command.current_dir("/");
     command
 }
 
-/// Gives the data folder to the user that runs the server, and makes sure it can get there.
+/// Whether every user may pass through the folders above `path`.
+fn is_open(path: &Path) -> bool {
+    let mut above = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+    above.all(|folder| folder.metadata().is_ok_and(|folder| folder.permissions().mode() & 0o1 != 0))
+}
+
+/// Gives the data folder to the user that runs the server.
 fn own(data: &Path) -> Result<(), LocalError> {
     if !is_root() {
         return Ok(());
-    }
-    for folder in data.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()) {
-        let mode = folder.metadata().map_err(LocalError::path(folder))?.permissions().mode();
-        if mode & 0o001 == 0 {
-            return Err(LocalError::Unreachable {
-                path: data.to_owned(),
-                blocked: folder.to_owned(),
-            });
-        }
     }
     chown(data, Some(NOBODY), Some(NOBODY)).map_err(LocalError::path(data))
 }

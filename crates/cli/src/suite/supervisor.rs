@@ -1,0 +1,288 @@
+//! Runs the children until it is told to stop.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use alina_local::{Postgres, PostgresOptions, PostgresPrograms, Redis, redis_server};
+use alina_proto::Service;
+use alina_service::Common;
+use sqlx::postgres::PgConnectOptions;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use super::{Layout, SuiteError, child, state::Board};
+use crate::plan::{Machine, Plan};
+
+const POSTGRES: &str = "postgres";
+const REDIS: &str = "redis";
+/// How often children that do not answer yet are asked; the others every tenth time.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// Runs the suite in the foreground until SIGINT or SIGTERM.
+///
+/// # Errors
+/// When the configuration, a folder, a port or a program is not usable. Children that fail later are
+/// started again.
+pub async fn supervise(layout: &Layout, config: &Path) -> Result<(), SuiteError> {
+    let common = Common::load(config)?;
+    layout.prepare()?;
+    let stop = stop_on_signals()?;
+    let names = [POSTGRES, REDIS].into_iter().chain(Service::ALL.map(Service::name));
+    let board = Board::new(layout, names.map(str::to_owned));
+    let pid_file = layout.pid_file();
+    std::fs::write(&pid_file, std::process::id().to_string())
+        .map_err(SuiteError::path(&pid_file))?;
+    let ran = run(layout, config, &common, &board, &stop).await;
+    if let Err(error) = &ran {
+        board.change(|state| state.failure = Some(error.to_string()));
+    }
+    // Gone already when the folder is.
+    let _ = std::fs::remove_file(&pid_file);
+    ran
+}
+
+async fn run(
+    layout: &Layout,
+    config: &Path,
+    common: &Common,
+    board: &Board,
+    stop: &CancellationToken,
+) -> Result<(), SuiteError> {
+    check_ports(common)?;
+    let programs = programs()?;
+
+    let databases = TaskTracker::new();
+    let stop_databases = CancellationToken::new();
+    // Redis first: it is there at once. Both stop when this function returns, however it does.
+    let _stop_databases = stop_databases.clone().drop_guard();
+    start_databases(layout, common, board, &databases, &stop_databases).await?;
+
+    let plan = Plan::new(common, &Machine::read());
+    let services = TaskTracker::new();
+    for (index, service) in Service::ALL.into_iter().enumerate() {
+        let child = child::Service {
+            name: service.name().to_owned(),
+            index,
+            program: programs.join(service.program()),
+            config: config.to_owned(),
+            log: layout.log(service.name()),
+            cpus: plan.share(service.key()).map(|share| share.cpu_set.clone()).unwrap_or_default(),
+        };
+        services.spawn(child.keep(board.clone(), stop.clone()));
+        services.spawn(watch(common.clone(), service, board.clone(), stop.clone()));
+    }
+
+    stop.cancelled().await;
+    services.close();
+    services.wait().await;
+    stop_databases.cancel();
+    databases.close();
+    databases.wait().await;
+    Ok(())
+}
+
+fn stop_on_signals() -> Result<CancellationToken, SuiteError> {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let mut signal = signal(kind).map_err(|error| SuiteError::Other(error.to_string()))?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signal.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
+}
+
+/// The folder of this program, which must hold the services' as well.
+fn programs() -> Result<PathBuf, SuiteError> {
+    let own = std::env::current_exe().map_err(|error| SuiteError::Other(error.to_string()))?;
+    let folder = own.parent().unwrap_or(Path::new("/")).to_owned();
+    for service in Service::ALL {
+        let path = folder.join(service.program());
+        if !path.is_file() {
+            return Err(SuiteError::Program { path });
+        }
+    }
+    Ok(folder)
+}
+
+fn check_ports(common: &Common) -> Result<(), SuiteError> {
+    for service in Service::ALL {
+        let place = common.endpoint(service);
+        for (key, address) in [("listen", place.listen), ("metrics", place.metrics)] {
+            check_port(address, format!("services.{}.{key}", service.key()))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_port(address: SocketAddr, key: String) -> Result<(), SuiteError> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(SuiteError::PortTaken { address, key, holder: holder(address.port()) }),
+    }
+}
+
+/// Who listens on a port, as far as /proc tells.
+fn holder(port: u16) -> String {
+    let listens = |entry: &procfs::net::TcpNetEntry| {
+        entry.local_address.port() == port && entry.state == procfs::net::TcpState::Listen
+    };
+    let inode = procfs::net::tcp()
+        .ok()
+        .and_then(|entries| entries.into_iter().find(listens))
+        .map(|entry| entry.inode);
+    let owns = |process: &procfs::process::Process| {
+        let files = process.fd().into_iter().flatten().flatten();
+        files.into_iter().any(|file| {
+            matches!(file.target, procfs::process::FDTarget::Socket(socket) if Some(socket) == inode)
+        })
+    };
+    let owner = procfs::process::all_processes()
+        .ok()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .find(|process| inode.is_some() && owns(process));
+    match owner {
+        Some(process) => {
+            let name = process.stat().map(|stat| stat.comm).unwrap_or_default();
+            format!("{name} (process {})", process.pid)
+        }
+        None => "another program".to_owned(),
+    }
+}
+
+/// The port of a URL when it is on this machine's loopback; other databases are somebody else's.
+fn own_port(host: &str, port: u16) -> Option<u16> {
+    matches!(host, "127.0.0.1" | "localhost" | "::1").then_some(port)
+}
+
+fn redis_port(url: &str) -> Option<u16> {
+    let authority = url.strip_prefix("redis://")?.split('/').next()?;
+    let address = authority.rsplit('@').next()?;
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "6379"));
+    own_port(host, port.parse().ok()?)
+}
+
+async fn start_databases(
+    layout: &Layout,
+    common: &Common,
+    board: &Board,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), SuiteError> {
+    match redis_port(&common.redis.url) {
+        Some(port) => {
+            let program = redis_server(&layout.venv())?;
+            let redis = Redis::start(&program, port, &layout.log(REDIS)).await?;
+            tracker.spawn(keep_redis(redis, board.clone(), stop.clone()));
+        }
+        None => board.child(REDIS, |state| elsewhere(state, &common.redis.url)),
+    }
+    let url = PgConnectOptions::from_str(&common.postgres.url)
+        .map_err(|error| SuiteError::Other(format!("postgres.url: {error}")))?;
+    match own_port(url.get_host(), url.get_port()) {
+        Some(port) => {
+            let programs = PostgresPrograms::find(&layout.venv())?;
+            let options = PostgresOptions {
+                data: layout.postgres(),
+                port,
+                log: layout.log(POSTGRES),
+                durable: true,
+            };
+            let postgres = Postgres::start(&programs, options).await?;
+            tracker.spawn(keep_postgres(postgres, board.clone(), stop.clone()));
+        }
+        None => board.child(POSTGRES, |state| elsewhere(state, url.get_host())),
+    }
+    Ok(())
+}
+
+fn elsewhere(state: &mut super::ChildState, place: &str) {
+    state.healthy = true;
+    state.note = format!("not ours: {place}");
+}
+
+macro_rules! keep {
+    ($keep:ident, $database:ident, $name:ident) => {
+        async fn $keep(mut database: $database, board: Board, stop: CancellationToken) {
+            loop {
+                let pid = database.id();
+                board.child($name, |state| (state.pid, state.healthy) = (pid, true));
+                if stop.run_until_cancelled(database.ended()).await.is_none() {
+                    // What cannot be stopped is killed when it is dropped.
+                    let _ = database.stop().await;
+                    board.child($name, |state| (state.pid, state.healthy) = (None, false));
+                    return;
+                }
+                board.child($name, |state| {
+                    (state.pid, state.healthy) = (None, false);
+                    state.restarts += 1;
+                    state.note = "ended, started again".to_owned();
+                });
+                while let Err(error) = database.restart().await {
+                    board.child($name, |state| state.note = error.to_string());
+                    let wait = tokio::time::sleep(Duration::from_secs(1));
+                    if stop.run_until_cancelled(wait).await.is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+}
+
+keep!(keep_postgres, Postgres, POSTGRES);
+keep!(keep_redis, Redis, REDIS);
+
+/// Asks a service again and again whether it is healthy.
+async fn watch(common: Common, service: Service, board: Board, stop: CancellationToken) {
+    let Ok(connector) = common.connector() else { return };
+    let mut client = HealthClient::new(connector.channel(service));
+    let mut healthy = false;
+    loop {
+        let wait = if healthy { ASK_EVERY * 10 } else { ASK_EVERY };
+        if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+            return;
+        }
+        let request = HealthCheckRequest { service: service.grpc_name().to_owned() };
+        let answer = tokio::time::timeout(ANSWER_WITHIN, client.check(request)).await;
+        healthy = matches!(
+            answer,
+            Ok(Ok(answer)) if answer.get_ref().status() == ServingStatus::Serving
+        );
+        board.child(service.name(), |state| state.healthy = healthy && state.pid.is_some());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_databases_of_this_machine_are_ours() {
+        assert_eq!(redis_port("redis://127.0.0.1:7679/"), Some(7679));
+        assert_eq!(redis_port("redis://:secret@localhost/"), Some(6379));
+        assert_eq!(redis_port("redis://redis:6379/"), None);
+    }
+
+    #[test]
+    fn a_taken_port_is_told_with_who_has_it() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = check_port(address, "services.memory.listen".to_owned()).unwrap_err();
+        let text = error.to_string();
+        let own = format!("(process {})", std::process::id());
+        assert!(text.contains("services.memory.listen") && text.ends_with(&own), "{text}");
+    }
+}
