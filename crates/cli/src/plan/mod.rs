@@ -86,14 +86,14 @@ impl Plan {
         )]
         let memory = machine.memory_mb.min((common.machine.memory_gb * 1024.0) as u32);
 
-        // Ollama is only there when asked for, beside or instead of the embedded engine.
-        let wanted: u64 = parts
-            .iter()
-            .filter(|(name, ..)| *name != "ollama")
-            .map(|(_, _, memory)| u64::from(*memory))
-            .sum();
-        #[expect(clippy::cast_precision_loss, reason = "MiB stay under 2^52")]
-        let scale = (f64::from(memory) * (1.0 - RESERVE) / wanted as f64).min(1.0);
+        // Everybody gets the least, and a share of the rest. Ollama is only there when asked for,
+        // beside or instead of the embedded engine.
+        let counted = || parts.iter().filter(|(name, ..)| *name != "ollama");
+        let over_least = |memory_mb: u32| f64::from(memory_mb.saturating_sub(LEAST_MEMORY));
+        let least = f64::from(LEAST_MEMORY) * counted().map(|_| 1.0).sum::<f64>();
+        let wanted: f64 = counted().map(|(_, _, memory_mb)| over_least(*memory_mb)).sum();
+        let spare = f64::from(memory) * (1.0 - RESERVE) - least;
+        let scale = (spare / wanted.max(1.0)).clamp(0.0, 1.0);
         let shares = parts
             .into_iter()
             .map(|(name, cpus, memory_mb)| {
@@ -105,7 +105,7 @@ impl Plan {
                     clippy::cast_sign_loss,
                     reason = "less than what it was"
                 )]
-                let memory_mb = ((f64::from(memory_mb) * scale) as u32).max(LEAST_MEMORY);
+                let memory_mb = LEAST_MEMORY + (over_least(memory_mb) * scale) as u32;
                 Share { name, cpu_set, cpus, memory_mb }
             })
             .collect();
