@@ -8,7 +8,7 @@ use crate::chat::ModelName;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// No model or alias of that name.
-    #[error("no model `{name}`{}", near(.near))]
+    #[error("no model `{name}`{}", suggestion(.near))]
     ModelNotFound {
         /// As asked for.
         name: String,
@@ -71,7 +71,7 @@ pub enum Error {
     },
 }
 
-fn near(names: &[String]) -> String {
+fn suggestion(names: &[String]) -> String {
     match names {
         [] => "; `alina models` lists those there are".to_owned(),
         names => format!("; did you mean {}?", names.join(", ")),

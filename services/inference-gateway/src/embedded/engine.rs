@@ -76,7 +76,9 @@ impl Engine {
                 }
             });
             if catch_unwind(work).is_err() {
-                tracing::error!("the engine panicked: its answers fail, the next request starts it");
+                tracing::error!(
+                    "the engine panicked: its answers fail, the next request starts it"
+                );
             }
         };
         let thread = thread::Builder::new().name("engine".to_owned()).spawn(run);
@@ -160,8 +162,7 @@ impl<'a> Batcher<'a> {
 
     /// Puts a sequence where the context already holds most of its beginning.
     fn admit(&mut self, sequence: Sequence) {
-        let reusable =
-            |slot: &Slot| if sequence.alone { 0 } else { slot.common(&sequence.prompt) };
+        let reusable = |slot: &Slot| if sequence.alone { 0 } else { slot.common(&sequence.prompt) };
         let free = self.slots.iter().enumerate().filter(|(_, slot)| slot.active.is_none());
         // Among equals the one whose loss costs least.
         let best = free.max_by_key(|(_, slot)| (reusable(slot), Reverse(slot.cached.len())));
@@ -228,9 +229,8 @@ impl<'a> Batcher<'a> {
                 Err(error) => result = Err(error),
             }
         }
-        let result = result.and_then(|()| {
-            self.context.decode(&mut self.batch).map_err(|error| error.to_string())
-        });
+        let result = result
+            .and_then(|()| self.context.decode(&mut self.batch).map_err(|error| error.to_string()));
         if let Err(cause) = result {
             tracing::error!(cause, "a batch failed");
             for &at in members {

@@ -78,7 +78,12 @@ impl fmt::Debug for EmbeddedModel {
 impl EmbeddedModel {
     /// Not loaded yet.
     #[must_use]
-    pub fn new(name: ModelName, file: ModelFile, settings: EngineSettings, metrics: Metrics) -> Self {
+    pub fn new(
+        name: ModelName,
+        file: ModelFile,
+        settings: EngineSettings,
+        metrics: Metrics,
+    ) -> Self {
         let inner = Inner {
             name,
             file,

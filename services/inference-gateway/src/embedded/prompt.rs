@@ -26,7 +26,12 @@ impl Loaded {
     }
 
     /// None when the template left a mark out, doubled one or changed their order.
-    fn join(&self, rendered: &str, messages: &[Message], marks: &[String]) -> Option<Vec<LlamaToken>> {
+    fn join(
+        &self,
+        rendered: &str,
+        messages: &[Message],
+        marks: &[String],
+    ) -> Option<Vec<LlamaToken>> {
         let vocabulary = self.model.vocab();
         let mut tokens = Vec::new();
         let mut begin = !self.begins_with_bos(rendered);

@@ -86,7 +86,8 @@ fn combines(schema: &Value) -> bool {
         "$dynamicRef",
         "$recursiveRef",
     ];
-    let has = |map: &Map<String, Value>, keys: &[&str]| keys.iter().any(|key| map.contains_key(*key));
+    let has =
+        |map: &Map<String, Value>, keys: &[&str]| keys.iter().any(|key| map.contains_key(*key));
     match schema {
         Value::Object(map) => {
             (has(map, &BRANCHES) && map.contains_key("properties"))
@@ -150,7 +151,9 @@ fn find(value: &Value, keys: &BTreeSet<&str>, path: &str, places: &mut Vec<Strin
     let inner: Vec<(String, &Value, bool)> = match value {
         Value::Object(map) => {
             let escape = |key: &str| key.replace('~', "~0").replace('/', "~1");
-            map.iter().map(|(key, value)| (escape(key), value, keys.contains(key.as_str()))).collect()
+            map.iter()
+                .map(|(key, value)| (escape(key), value, keys.contains(key.as_str())))
+                .collect()
         }
         Value::Array(items) => {
             items.iter().enumerate().map(|(at, value)| (at.to_string(), value, false)).collect()

@@ -31,7 +31,6 @@ struct Reader<R> {
 }
 
 enum Value {
-    Text(String),
     Number(u64),
     Other,
 }
@@ -96,7 +95,10 @@ impl<R: Read> Reader<R> {
             10 | 11 => Value::Number(self.u64()?),
             6 => self.skip(4)?,
             12 => self.skip(8)?,
-            8 => Value::Text(self.text()?),
+            8 => {
+                self.text()?;
+                Value::Other
+            }
             9 => {
                 let (kind, count) = (self.u32()?, self.u64()?);
                 if count > self.length {

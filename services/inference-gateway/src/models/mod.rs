@@ -6,7 +6,6 @@ mod safetensors;
 
 use std::path::PathBuf;
 
-
 pub use file::{Expected, ModelFile};
 pub use gguf::read as read_gguf;
 pub use safetensors::read as read_safetensors;

@@ -30,7 +30,10 @@ pub fn read(path: &Path) -> io::Result<Traits> {
     file.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
     if length > MAX_HEADER.min(file.metadata()?.len()) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the header is longer than the file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the header is longer than the file",
+        ));
     }
     let mut header = Vec::new();
     file.take(length).read_to_end(&mut header)?;
@@ -41,7 +44,8 @@ pub fn read(path: &Path) -> io::Result<Traits> {
             continue;
         }
         let tensor: Tensor = serde_json::from_value(entry)?;
-        let weights = tensor.shape.iter().fold(1_u64, |weights, side| weights.saturating_mul(*side));
+        let weights =
+            tensor.shape.iter().fold(1_u64, |weights, side| weights.saturating_mul(*side));
         traits.parameters = traits.parameters.saturating_add(weights);
         if tensor.dtype.contains('F') {
             traits.quantization = tensor.dtype;
@@ -58,7 +62,8 @@ mod tests {
     fn a_header_says_what_the_model_is_and_a_bad_one_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
-        let header = r#"{"__metadata__":{},"a":{"dtype":"F32","shape":[3,4],"data_offsets":[0,48]}}"#;
+        let header =
+            r#"{"__metadata__":{},"a":{"dtype":"F32","shape":[3,4],"data_offsets":[0,48]}}"#;
         let mut file = (header.len() as u64).to_le_bytes().to_vec();
         file.extend(header.as_bytes());
         std::fs::write(&path, &file).unwrap();

@@ -126,13 +126,8 @@ impl Scheduler {
         inner.waiters.insert(ticket, serve);
         inner.ledger.update(agent, |load| load.waiting += 1);
         inner.admit();
-        let waiter = Waiter {
-            scheduler: self.clone(),
-            agent: agent.clone(),
-            ticket,
-            cost,
-            served: false,
-        };
+        let waiter =
+            Waiter { scheduler: self.clone(), agent: agent.clone(), ticket, cost, served: false };
         Ok((waiter, served))
     }
 

@@ -1,0 +1,386 @@
+//! The way of a request: which model, is all well with it, wait for a place, answer, account.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use futures::{StreamExt, future::join_all, stream::BoxStream};
+use serde_json::Value;
+use tokio::task::spawn_blocking;
+
+use crate::{
+    catalogue::{Catalogue, Entry, Source},
+    chat::{AgentId, Chat, Embedded, Ended, Event, Finish, Message, ModelName, Sampling},
+    config::Kind,
+    error::Error,
+    metrics::Metrics,
+    models::{Description, State, Traits},
+    ollama::Offered,
+    schedule::{Load, Scheduler},
+    schema::AnswerSchema,
+    usage::{Recorder, Used},
+};
+
+/// The name that stands for chats without a model.
+const DEFAULT: &str = "default";
+/// The name that stands for embeddings without a model.
+const EMBED: &str = "embed";
+
+/// A chat as it was asked for. What is absent takes the model's default.
+#[derive(Debug, Clone, Default)]
+pub struct ChatRequest {
+    /// A name or alias; empty means `default`.
+    pub model: String,
+    /// At least one.
+    pub messages: Vec<Message>,
+    /// How tokens are chosen.
+    pub sampling: SamplingRequest,
+    /// The longest answer, in tokens.
+    pub max_tokens: Option<u32>,
+    /// The answer ends before any of these.
+    pub stop: Vec<String>,
+    /// The answer satisfies this JSON schema.
+    pub schema: Option<Value>,
+    /// Who is served.
+    pub agent: Option<AgentId>,
+}
+
+/// The fields of [`Sampling`] that a request sets.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SamplingRequest {
+    /// See [`Sampling::temperature`].
+    pub temperature: Option<f32>,
+    /// See [`Sampling::top_p`].
+    pub top_p: Option<f32>,
+    /// See [`Sampling::top_k`].
+    pub top_k: Option<u32>,
+    /// See [`Sampling::min_p`].
+    pub min_p: Option<f32>,
+    /// See [`Sampling::repeat_penalty`].
+    pub repeat_penalty: Option<f32>,
+    /// See [`Sampling::seed`].
+    pub seed: Option<u32>,
+}
+
+impl SamplingRequest {
+    /// With the model's defaults for what is absent.
+    #[must_use]
+    pub fn or(self, default: Sampling) -> Sampling {
+        Sampling {
+            temperature: self.temperature.unwrap_or(default.temperature),
+            top_p: self.top_p.unwrap_or(default.top_p),
+            top_k: self.top_k.unwrap_or(default.top_k),
+            min_p: self.min_p.unwrap_or(default.min_p),
+            repeat_penalty: self.repeat_penalty.unwrap_or(default.repeat_penalty),
+            seed: self.seed.or(default.seed),
+        }
+    }
+}
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// All of it.
+    pub content: String,
+    /// Why it ended and what it took.
+    pub ended: Ended,
+    /// How long it waited for its place.
+    pub waited: std::time::Duration,
+    /// The model that answered, never an alias.
+    pub model: ModelName,
+    /// "embedded" or the name of an Ollama back end.
+    pub backend: String,
+}
+
+/// A part of an answer.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// The next piece; never empty.
+    Text(String),
+    /// The end.
+    Done(Answered),
+}
+
+/// A model, for people to see.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// What requests call it.
+    pub name: ModelName,
+    /// Its other names.
+    pub aliases: Vec<String>,
+    /// What it is for.
+    pub kind: Kind,
+    /// "embedded" or the name of an Ollama back end.
+    pub backend: String,
+    /// The rest.
+    pub description: Description,
+}
+
+/// Everything together.
+#[derive(Debug)]
+pub struct Gateway {
+    catalogue: Catalogue,
+    scheduler: Scheduler,
+    metrics: Metrics,
+    usage: Recorder,
+}
+
+impl Gateway {
+    /// Serves the models of `catalogue`.
+    #[must_use]
+    pub fn new(
+        catalogue: Catalogue,
+        scheduler: Scheduler,
+        metrics: Metrics,
+        usage: Recorder,
+    ) -> Self {
+        Self { catalogue, scheduler, metrics, usage }
+    }
+
+    /// Answers a chat, piece by piece. Dropping the stream cancels it.
+    ///
+    /// # Errors
+    /// See [`Error`]; the stream itself ends with one when the back end fails on the way.
+    pub async fn chat(
+        &self,
+        request: ChatRequest,
+    ) -> Result<BoxStream<'static, Result<Part, Error>>, Error> {
+        let name = if request.model.is_empty() { DEFAULT } else { &request.model };
+        let entry = self.catalogue.resolve(name, Kind::Chat)?;
+        let begun = self.begin(&entry, request).await;
+        begun.inspect_err(|error| self.metrics.ended(&entry.name, error.reason()))
+    }
+
+    async fn begin(
+        &self,
+        entry: &Entry,
+        request: ChatRequest,
+    ) -> Result<BoxStream<'static, Result<Part, Error>>, Error> {
+        let model = entry.chat()?;
+        let schema = request.schema.as_ref().map(AnswerSchema::new).transpose()?;
+        let agent = request.agent.unwrap_or_else(|| AgentId::new(""));
+        let chat = Chat {
+            messages: request.messages,
+            sampling: request.sampling.or(entry.sampling),
+            max_tokens: request.max_tokens.unwrap_or(entry.max_tokens).max(1),
+            stop: request.stop,
+            schema: request.schema,
+        };
+        // What would be refused in the end is refused before any work.
+        self.scheduler.check_room()?;
+        let job = model.prepare(chat).await?;
+        let place = self.scheduler.place(&agent, job.cost()).await?;
+        let waited = place.waited().0;
+        self.metrics.queued(&entry.name, waited);
+        tracing::debug!(model = %entry.name, %agent, cost = job.cost(), ?waited, "chat begins");
+        let mut account = Account {
+            model: entry.name.clone(),
+            agent,
+            metrics: self.metrics.clone(),
+            usage: self.usage.clone(),
+            closed: false,
+        };
+        let (model, backend) = (entry.name.clone(), entry.backend().to_owned());
+        let mut answer = job.start(place);
+        let parts = async_stream::stream! {
+            let mut content = String::new();
+            while let Some(event) = answer.next().await {
+                match event {
+                    Ok(Event::Text(text)) => {
+                        content.push_str(&text);
+                        yield Ok(Part::Text(text));
+                    }
+                    Ok(Event::Ended(ended)) => {
+                        let schema = schema.filter(|_| ended.finish == Finish::Stop);
+                        if let Some(cause) = schema.and_then(|schema| schema.fault(&content)) {
+                            let error = Error::BackendFailed { backend, cause };
+                            account.failed(&error);
+                            yield Err(error);
+                            return;
+                        }
+                        account.answered(&ended);
+                        yield Ok(Part::Done(Answered { content, ended, waited, model, backend }));
+                        return;
+                    }
+                    Err(error) => {
+                        account.failed(&error);
+                        yield Err(error);
+                        return;
+                    }
+                }
+            }
+            let cause = "it stopped in the middle of an answer; try again".to_owned();
+            let error = Error::BackendFailed { backend, cause };
+            account.failed(&error);
+            yield Err(error);
+        };
+        Ok(parts.boxed())
+    }
+
+    /// A vector of unit length for each text, and the model that made them.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn embed(
+        &self,
+        name: &str,
+        texts: Vec<String>,
+    ) -> Result<(Embedded, ModelName), Error> {
+        let name = if name.is_empty() { EMBED } else { name };
+        let entry = self.catalogue.resolve(name, Kind::Embedding)?;
+        let model = entry.embedding()?;
+        let begun = Instant::now();
+        let embedded = model.embed(texts).await?;
+        self.metrics.embedded(&entry.name, embedded.vectors.len(), begun.elapsed());
+        Ok((embedded, entry.name))
+    }
+
+    /// How busy it is.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.scheduler.load()
+    }
+
+    /// Loads the chat model `default`, if it runs here.
+    ///
+    /// # Errors
+    /// When its file is missing or corrupt.
+    pub async fn preload(&self) -> Result<(), Error> {
+        match self.catalogue.resolve(DEFAULT, Kind::Chat) {
+            Ok(Entry { source: Source::Embedded(model), .. }) => model.load().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The configured models, then what the Ollama servers have besides.
+    pub async fn models(&self) -> Vec<Listed> {
+        let servers = self
+            .catalogue
+            .servers()
+            .iter()
+            .map(|server| async { (server.name().to_owned(), server.offered().await) });
+        let offered: HashMap<String, Result<Vec<Offered>, String>> =
+            join_all(servers).await.into_iter().collect();
+        let mut listed = Vec::new();
+        for entry in self.catalogue.entries() {
+            let description = match &entry.source {
+                Source::Embedded(model) => {
+                    let model = Arc::clone(model);
+                    describe(move || model.describe()).await
+                }
+                Source::MiniLm(model) => {
+                    let model = Arc::clone(model);
+                    describe(move || model.describe()).await
+                }
+                Source::Ollama(model) => {
+                    let server = model.server().name();
+                    let offered = offered.get(server);
+                    remote(server, model.model(), offered, entry.context_length)
+                }
+            };
+            listed.push(Listed {
+                name: entry.name.clone(),
+                aliases: entry.aliases.clone(),
+                kind: entry.kind,
+                backend: entry.backend().to_owned(),
+                description,
+            });
+        }
+        for server in self.catalogue.servers() {
+            let Some(Ok(offered)) = offered.get(server.name()) else { continue };
+            listed.extend(offered.iter().map(|model| Listed {
+                name: ModelName(format!("{}/{}", server.name(), model.model)),
+                aliases: Vec::new(),
+                kind: model.kind,
+                backend: server.name().to_owned(),
+                description: available(model, 0),
+            }));
+        }
+        listed
+    }
+}
+
+async fn describe(work: impl FnOnce() -> Description + Send + 'static) -> Description {
+    spawn_blocking(work).await.unwrap_or_else(|panic| Description {
+        state: State::Unavailable(format!("its files could not be looked at: {panic}")),
+        traits: Traits::default(),
+        size_bytes: 0,
+        path: None,
+    })
+}
+
+fn remote(
+    server: &str,
+    model: &str,
+    offered: Option<&Result<Vec<Offered>, String>>,
+    context_length: u32,
+) -> Description {
+    let problem = match offered {
+        Some(Ok(offered)) => {
+            // Ollama takes a name without a tag to mean the tag `latest`.
+            let is = |one: &&Offered| {
+                one.model.strip_suffix(":latest").unwrap_or(&one.model)
+                    == model.strip_suffix(":latest").unwrap_or(model)
+            };
+            match offered.iter().find(is) {
+                Some(found) => return available(found, context_length),
+                None => {
+                    format!("`{server}` has no such model; fetch it with `ollama pull {model}`")
+                }
+            }
+        }
+        Some(Err(problem)) => problem.clone(),
+        None => format!("there is no back end `{server}`"),
+    };
+    Description {
+        state: State::Unavailable(problem),
+        traits: Traits { context_length, ..Traits::default() },
+        size_bytes: 0,
+        path: None,
+    }
+}
+
+fn available(offered: &Offered, context_length: u32) -> Description {
+    Description {
+        state: State::Available,
+        traits: Traits { context_length, ..offered.traits.clone() },
+        size_bytes: offered.size_bytes,
+        path: None,
+    }
+}
+
+/// Counts a chat once, however it ends.
+struct Account {
+    model: ModelName,
+    agent: AgentId,
+    metrics: Metrics,
+    usage: Recorder,
+    closed: bool,
+}
+
+impl Account {
+    fn answered(&mut self, ended: &Ended) {
+        self.closed = true;
+        self.metrics.answered(&self.model, &self.agent, ended);
+        self.usage.record(Used {
+            agent: self.agent.clone(),
+            model: self.model.clone(),
+            prompt_tokens: ended.prompt_tokens,
+            completion_tokens: ended.completion_tokens,
+            run: ended.run,
+        });
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.closed = true;
+        tracing::warn!(model = %self.model, agent = %self.agent, %error, "chat failed");
+        self.metrics.ended(&self.model, error.reason());
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if !self.closed {
+            tracing::debug!(model = %self.model, agent = %self.agent, "chat cancelled");
+            self.metrics.ended(&self.model, "cancelled");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! All metrics of the inference gateway.
+//!
+//! | name | kind | labels |
+//! |---|---|---|
+//! | `alina_inference_running` | gauge | |
+//! | `alina_inference_waiting` | gauge | |
+//! | `alina_inference_max_running` | gauge | |
+//! | `alina_inference_peak_running` | gauge | |
+//! | `alina_inference_chats_total` | counter | model, outcome |
+//! | `alina_inference_queue_seconds` | histogram | model |
+//! | `alina_inference_first_token_seconds` | histogram | model |
+//! | `alina_inference_run_seconds` | histogram | model |
+//! | `alina_inference_tokens_per_second` | histogram | model |
+//! | `alina_inference_prompt_tokens_total` | counter | model, agent |
+//! | `alina_inference_completion_tokens_total` | counter | model, agent |
+//! | `alina_inference_embeddings_total` | counter | model |
+//! | `alina_inference_embed_seconds` | histogram | model |
+//! | `alina_inference_model_load_seconds` | gauge | model |
+//! | `alina_inference_usage_dropped_total` | counter | |
+
+use std::{
+    collections::HashSet,
+    fmt::Error,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+    },
+    registry::{Metric, Registry},
+};
+
+use crate::{
+    chat::{AgentId, Ended, Finish, ModelName},
+    schedule::Scheduler,
+};
+
+const SECONDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+const RATES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 120.0, 200.0];
+
+/// Values of a label that callers can make up; those after them count as "other".
+const NAMES: usize = 64;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfModel {
+    model: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOutcome {
+    model: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAgent {
+    model: String,
+    agent: String,
+}
+
+type Histograms = Family<OfModel, Histogram, fn() -> Histogram>;
+
+/// Handles to the metrics; clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    chats: Family<OfOutcome, Counter>,
+    queue: Histograms,
+    first_token: Histograms,
+    run: Histograms,
+    rate: Histograms,
+    prompt_tokens: Family<OfAgent, Counter>,
+    completion_tokens: Family<OfAgent, Counter>,
+    embeddings: Family<OfModel, Counter>,
+    embed: Histograms,
+    load: Family<OfModel, Gauge<f64, AtomicU64>>,
+    usage_dropped: Counter,
+    models: Names,
+    agents: Names,
+}
+
+/// The values a label has had.
+#[derive(Debug, Clone, Default)]
+struct Names(Arc<Mutex<HashSet<String>>>);
+
+impl Names {
+    fn label(&self, name: &str) -> String {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.contains(name) {
+            return name.to_owned();
+        }
+        if names.len() >= NAMES {
+            return "other".to_owned();
+        }
+        names.insert(name.to_owned());
+        name.to_owned()
+    }
+}
+
+impl Metrics {
+    /// Names, describes and registers them.
+    pub fn register(registry: &mut Registry, scheduler: Scheduler) -> Self {
+        let seconds: fn() -> Histogram = || Histogram::new(SECONDS);
+        let rates: fn() -> Histogram = || Histogram::new(RATES);
+        let this = Self {
+            chats: Family::default(),
+            queue: Family::new_with_constructor(seconds),
+            first_token: Family::new_with_constructor(seconds),
+            run: Family::new_with_constructor(seconds),
+            rate: Family::new_with_constructor(rates),
+            prompt_tokens: Family::default(),
+            completion_tokens: Family::default(),
+            embeddings: Family::default(),
+            embed: Family::new_with_constructor(seconds),
+            load: Family::default(),
+            usage_dropped: Counter::default(),
+            models: Names::default(),
+            agents: Names::default(),
+        };
+        registry.register_collector(Box::new(LoadNow(scheduler)));
+        add(registry, "chats", "Chats ended, by outcome", &this.chats);
+        add(registry, "queue_seconds", "Wait for a place", &this.queue);
+        let help = "From getting a place to the first token";
+        add(registry, "first_token_seconds", help, &this.first_token);
+        add(registry, "run_seconds", "From getting a place to the last token", &this.run);
+        add(registry, "tokens_per_second", "Of one answer, after its first token", &this.rate);
+        add(registry, "prompt_tokens", "Tokens of prompts", &this.prompt_tokens);
+        add(registry, "completion_tokens", "Tokens of answers", &this.completion_tokens);
+        add(registry, "embeddings", "Texts turned into vectors", &this.embeddings);
+        add(registry, "embed_seconds", "Time a request for vectors took", &this.embed);
+        add(registry, "model_load_seconds", "Time the last load took", &this.load);
+        let help = "Records of use left out because PostgreSQL was away too long";
+        add(registry, "usage_dropped", help, &this.usage_dropped);
+        this
+    }
+
+    /// A model was loaded.
+    pub fn loaded(&self, model: &ModelName, seconds: f64) {
+        self.load.get_or_create(&OfModel { model: self.models.label(&model.0) }).set(seconds);
+    }
+
+    /// A chat got its place.
+    pub fn queued(&self, model: &ModelName, waited: Duration) {
+        let label = OfModel { model: self.models.label(&model.0) };
+        self.queue.get_or_create(&label).observe(waited.as_secs_f64());
+    }
+
+    /// A chat was answered.
+    pub fn answered(&self, model: &ModelName, agent: &AgentId, ended: &Ended) {
+        let outcome = match ended.finish {
+            Finish::Stop => "stop",
+            Finish::Length => "length",
+        };
+        self.ended(model, outcome);
+        let name = self.models.label(&model.0);
+        let label = OfModel { model: name.clone() };
+        self.first_token.get_or_create(&label).observe(ended.first_token.as_secs_f64());
+        self.run.get_or_create(&label).observe(ended.run.as_secs_f64());
+        let decoding = ended.run.saturating_sub(ended.first_token).as_secs_f64();
+        if ended.completion_tokens > 1 && decoding > 0.0 {
+            let rate = f64::from(ended.completion_tokens - 1) / decoding;
+            self.rate.get_or_create(&label).observe(rate);
+        }
+        let label = OfAgent { model: name, agent: self.agents.label(&agent.0) };
+        self.prompt_tokens.get_or_create(&label).inc_by(ended.prompt_tokens.into());
+        self.completion_tokens.get_or_create(&label).inc_by(ended.completion_tokens.into());
+    }
+
+    /// A chat ended, without an answer when `outcome` is "cancelled" or the reason of an error.
+    pub fn ended(&self, model: &ModelName, outcome: &'static str) {
+        let model = self.models.label(&model.0);
+        self.chats.get_or_create(&OfOutcome { model, outcome }).inc();
+    }
+
+    /// Texts became vectors.
+    pub fn embedded(&self, model: &ModelName, texts: usize, took: Duration) {
+        let label = OfModel { model: self.models.label(&model.0) };
+        let texts = u64::try_from(texts).unwrap_or(u64::MAX);
+        self.embeddings.get_or_create(&label).inc_by(texts);
+        self.embed.get_or_create(&label).observe(took.as_secs_f64());
+    }
+
+    /// A record of use was left out.
+    pub fn usage_dropped(&self) {
+        self.usage_dropped.inc();
+    }
+}
+
+fn add(registry: &mut Registry, name: &str, help: &str, metric: &(impl Metric + Clone)) {
+    registry.register(format!("alina_inference_{name}"), help, metric.clone());
+}
+
+/// The scheduler, asked at each scrape.
+#[derive(Debug)]
+struct LoadNow(Scheduler);
+
+impl Collector for LoadNow {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
+        let load = self.0.load();
+        for (name, help, value) in [
+            ("alina_inference_running", "Chats decoding", load.running),
+            ("alina_inference_waiting", "Chats waiting for a place", load.waiting),
+            ("alina_inference_max_running", "The most that may decode at once", load.max_running),
+            ("alina_inference_peak_running", "The most that ever did", load.peak_running),
+        ] {
+            let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_do_not_grow_with_what_callers_make_up() {
+        let names = Names::default();
+        for n in 0..NAMES {
+            assert_eq!(names.label(&n.to_string()), n.to_string());
+        }
+        assert_eq!(names.label("one more"), "other");
+        assert_eq!(names.label("3"), "3");
+    }
+}

@@ -1,0 +1,83 @@
+//! What the tests share.
+
+use alina_client::reason;
+use alina_proto::{
+    Service,
+    inference::v1::{
+        ChatRequest, ChatResponse, ChatStreamRequest, GetLoadRequest, GetLoadResponse, Message,
+        Role, Sampling, chat_stream_response::Event, inference_service_client,
+    },
+};
+use alina_testkit::{Suite, SuiteBuilder};
+use futures::StreamExt;
+use serde_json::json;
+use tonic::{Code, Status};
+
+pub(crate) type Client = inference_service_client::InferenceServiceClient<alina_client::Channel>;
+
+/// One gateway; its models are those of the repository's config.yaml.
+pub(crate) fn gateway() -> SuiteBuilder {
+    Suite::builder()
+        .service(Service::InferenceGateway)
+        .set("inference_gateway.preload", json!(false))
+}
+
+pub(crate) fn user(content: impl Into<String>) -> Message {
+    Message { role: Role::User.into(), content: content.into() }
+}
+
+/// The likeliest answer, short.
+pub(crate) fn ask(content: impl Into<String>) -> ChatRequest {
+    ChatRequest {
+        messages: vec![user(content)],
+        sampling: Some(Sampling { temperature: Some(0.0), ..Sampling::default() }),
+        max_tokens: 32,
+        ..ChatRequest::default()
+    }
+}
+
+/// Goes on until its tokens are spent: the schema asks for more than fits.
+pub(crate) fn long(agent: &str, max_tokens: u32) -> ChatRequest {
+    ChatRequest {
+        max_tokens,
+        agent: agent.to_owned(),
+        json_schema: json!({ "type": "string", "minLength": 100_000 }).to_string(),
+        ..ask("Tell a very long story.")
+    }
+}
+
+pub(crate) async fn chat(client: &Client, request: ChatRequest) -> Result<ChatResponse, Status> {
+    client.clone().chat(request).await.map(tonic::Response::into_inner)
+}
+
+/// The pieces, and the end.
+pub(crate) async fn stream(client: &Client, request: ChatRequest) -> (Vec<String>, ChatResponse) {
+    let request = ChatStreamRequest { chat: Some(request) };
+    let mut events = client.clone().chat_stream(request).await.unwrap().into_inner();
+    let mut pieces = Vec::new();
+    while let Some(event) = events.next().await {
+        match event.unwrap().event.expect("every message has an event") {
+            Event::Delta(text) => pieces.push(text),
+            Event::Done(done) => {
+                assert!(events.next().await.is_none(), "nothing follows `done`");
+                return (pieces, done);
+            }
+        }
+    }
+    panic!("no `done` after {pieces:?}")
+}
+
+pub(crate) async fn load(client: &Client) -> GetLoadResponse {
+    client.clone().get_load(GetLoadRequest {}).await.unwrap().into_inner()
+}
+
+#[track_caller]
+pub(crate) fn assert_refused<T: std::fmt::Debug>(
+    result: Result<T, Status>,
+    code: Code,
+    why: &str,
+) -> String {
+    let status = result.expect_err("it should be refused");
+    assert_eq!((status.code(), reason(&status).as_deref()), (code, Some(why)), "{status}");
+    status.message().to_owned()
+}
