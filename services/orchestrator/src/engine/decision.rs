@@ -58,6 +58,11 @@ pub(super) fn schema(tools: &[&dyn Tool]) -> Value {
     json!({ "anyOf": choices })
 }
 
+/// A decision for a tool, as a model would write it.
+pub(super) fn example(tool: &dyn Tool, task: &str) -> Value {
+    json!({ "action": tool.name(), "arguments": tool.example(task) })
+}
+
 #[cfg(test)]
 mod tests {
     use alina_client::{Connector, Endpoints};
@@ -95,6 +100,12 @@ mod tests {
             json!({"action": "calculator", "arguments": {"expression": "2*3"}}),
         ] {
             assert!(schema.is_valid(&decision), "{decision}");
+        }
+        for tool in tools {
+            for task in ["Trams", "What is 17 * 23?", &"long ".repeat(99), "3", ""] {
+                let example = example(tool, task);
+                assert!(schema.is_valid(&example), "{example}");
+            }
         }
         for other in [
             json!({"action": "calculator", "arguments": {}}),

@@ -91,9 +91,11 @@ fn task(index: usize, agent: &str, text: String) -> Task {
     Task { id: format!("task-{}", index + 1), agent: agent.to_owned(), task: text }
 }
 
-/// On one line, without the number or dash that a list's item begins with.
+/// On one line, without the number or dash that a list's item begins with, as words rather than
+/// as the identifier that models make of them within JSON.
 fn tidy(text: &str) -> String {
     let text = one_line(text);
+    let text = if text.contains(' ') { text } else { text.replace('_', " ") };
     let bare = text.trim_start_matches(|character: char| {
         character.is_ascii_digit() || "-*•.):# ".contains(character)
     });
@@ -184,7 +186,7 @@ mod tests {
     #[test]
     fn what_is_no_task_is_dropped() {
         let text = r#"{"tasks":[{"agent":"planner","task":"1. Plan\n two days"},
-            {"agent":"writer","task":"plan two DAYS."},{"agent":"writer","task":" ... "},
+            {"agent":"writer","task":"plan_two_DAYS"},{"agent":"writer","task":" ... "},
             {"agent":"nobody","task":"Do things"},{"agent":"writer","task":"3 days in Lisbon"}]}"#;
         let expected = [("planner", "Plan two days"), ("writer", "3 days in Lisbon")];
         assert_eq!(plan(text), expected.map(|(agent, task)| (agent.to_owned(), task.to_owned())));

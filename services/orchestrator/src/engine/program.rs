@@ -37,7 +37,7 @@ impl Program<'_> {
     /// Gives the answer.
     pub(super) async fn drive(&self) -> Result<String, Error> {
         let recalled = self.recall().await?;
-        let plan = self.plan(&recalled.context).await?;
+        let plan = self.plan().await?;
         let work = plan.tasks.iter().map(|task| {
             async {
                 match self.task(task, &recalled.context).await {
@@ -71,7 +71,7 @@ impl Program<'_> {
         read(output, "recall")
     }
 
-    async fn plan(&self, known: &str) -> Result<Plan, Error> {
+    async fn plan(&self) -> Result<Plan, Error> {
         let config = &self.engine.config;
         let agents = &self.engine.roster.allowed(&self.run.agents)?;
         let goal = &self.run.goal;
@@ -80,11 +80,12 @@ impl Program<'_> {
             .journal
             .step(step, |attempt| async move {
                 let budget = Budget::new(config.context_tokens, PLAN_TOKENS, attempt);
-                let prompt = prompts::plan(goal, known, agents, config.max_tasks, budget);
+                let prompt = prompts::plan(goal, agents, config.max_tasks, budget);
                 let schema = plan_schema(agents, config.max_tasks);
                 let chat = Chat {
                     schema: Some(schema),
                     max_tokens: PLAN_TOKENS,
+                    temperature: Some(0.0),
                     ..self.supervisor(prompt)
                 };
                 let completion = self.supervise(chat).await?;

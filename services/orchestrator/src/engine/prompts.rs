@@ -1,9 +1,12 @@
 //! The prompts: short, since small models follow short ones best, and cut to the context window.
 
+use std::collections::HashSet;
+
+use super::decision;
 use crate::{
     agents::Agent,
     peers::{ChatMessage, Speaker},
-    text::{excerpt, one_line},
+    text::{excerpt, one_line, words},
     tools::Tool,
 };
 
@@ -42,15 +45,16 @@ pub(super) struct Situation<'a> {
 /// A tool call of an agent's earlier turn.
 #[derive(Debug, Clone)]
 pub(super) struct EarlierCall {
+    pub(super) tool: String,
     /// The decision as the model wrote it.
     pub(super) decision: String,
     /// The result, or what went wrong.
     pub(super) outcome: String,
 }
 
+/// Without what memory knows: small models make tasks of it.
 pub(super) fn plan(
     goal: &str,
-    known: &str,
     agents: &[&Agent],
     max_tasks: u32,
     budget: Budget,
@@ -60,10 +64,7 @@ pub(super) fn plan(
          agent that fits best.\nAgents:\n{}\nReply with JSON only.",
         list(agents)
     );
-    let mut user = format!("Goal: {}", excerpt(goal, budget.part(2)));
-    if !known.is_empty() {
-        user = format!("Known:\n{}\n\n{user}", excerpt(known, budget.part(4)));
-    }
+    let user = format!("Goal: {}", excerpt(goal, budget.part(2)));
     vec![ChatMessage::new(Speaker::System, system), ChatMessage::new(Speaker::User, user)]
 }
 
@@ -83,18 +84,20 @@ pub(super) fn decide(
     tools: &[&dyn Tool],
     budget: Budget,
 ) -> Vec<ChatMessage> {
-    let mut messages = begin(instructions, situation, calls, budget);
-    let tools: Vec<_> =
-        tools.iter().map(|tool| format!("- {}: {}", tool.name(), tool.description())).collect();
-    messages.push(ChatMessage::new(
-        Speaker::User,
-        format!(
-            "Choose what to do next:\n- answer: you can answer the task now\n{}\nReply with JSON \
-             only.",
-            tools.join("\n")
-        ),
-    ));
-    messages
+    // Examples with the task's own words: small models copy them.
+    let tools: Vec<_> = tools
+        .iter()
+        .map(|tool| {
+            let example = decision::example(*tool, situation.task);
+            format!("- {}, for example {example}", tool.description())
+        })
+        .collect();
+    let question = format!(
+        "Choose what to do next:\n- answers the task now: {{\"action\":\"answer\"}}\n{}\nReply \
+         with JSON only.",
+        tools.join("\n")
+    );
+    begin(instructions, situation, calls, &question, budget)
 }
 
 pub(super) fn answer(
@@ -103,13 +106,7 @@ pub(super) fn answer(
     calls: &[EarlierCall],
     budget: Budget,
 ) -> Vec<ChatMessage> {
-    let mut messages = begin(instructions, situation, calls, budget);
-    if !calls.is_empty() {
-        let task = excerpt(situation.task, budget.part(8));
-        let text = format!("Now answer the task: {task}");
-        messages.push(ChatMessage::new(Speaker::User, text));
-    }
-    messages
+    begin(instructions, situation, calls, "", budget)
 }
 
 /// `results`: task and result of each.
@@ -152,32 +149,57 @@ pub(crate) fn ask(
     vec![ChatMessage::new(Speaker::System, system), ChatMessage::new(Speaker::User, user)]
 }
 
-/// Instructions, situation and earlier calls: at most three quarters of the budget and the task.
+/// Instructions, situation, earlier calls and what is asked now: at most three quarters of the
+/// budget and the question. Calls are told as findings rather than as turns, which small models
+/// would go on with.
 fn begin(
     instructions: &str,
     situation: Situation<'_>,
     calls: &[EarlierCall],
+    question: &str,
     budget: Budget,
 ) -> Vec<ChatMessage> {
-    let mut user = String::new();
-    if !situation.known.is_empty() {
-        user.push_str(&format!("Known:\n{}\n\n", excerpt(situation.known, budget.part(8))));
+    let Situation { goal, known, task } = situation;
+    let mut parts = Vec::new();
+    let known = relevant(known, &format!("{goal} {task}"));
+    if !known.is_empty() {
+        parts.push(format!("Known:\n{}\n", excerpt(&known, budget.part(8))));
     }
     // For a single task the goal is the task.
-    if situation.goal != situation.task {
-        user.push_str(&format!("Goal: {}\n", excerpt(situation.goal, budget.part(8))));
+    if goal != task {
+        parts.push(format!("Goal: {}", excerpt(goal, budget.part(8))));
     }
-    user.push_str(&format!("Task: {}", excerpt(situation.task, budget.part(8))));
-    let mut messages = vec![
-        ChatMessage::new(Speaker::System, excerpt(instructions, budget.part(4))),
-        ChatMessage::new(Speaker::User, user),
-    ];
     let share = budget.part(4) / calls.len().max(1);
-    for call in calls {
-        messages.push(ChatMessage::new(Speaker::Assistant, excerpt(&call.decision, share / 4)));
-        messages.push(ChatMessage::new(Speaker::Tool, excerpt(&call.outcome, share / 2)));
+    for EarlierCall { tool, outcome, .. } in calls {
+        parts.push(format!("Result of {tool}: {}", excerpt(outcome, share)));
     }
-    messages
+    parts.push(format!("Task: {}", excerpt(task, budget.part(8))));
+    if !question.is_empty() {
+        parts.push(format!("\n{question}"));
+    }
+    vec![
+        ChatMessage::new(Speaker::System, excerpt(instructions, budget.part(4))),
+        ChatMessage::new(Speaker::User, parts.join("\n")),
+    ]
+}
+
+/// The lines of what is known that share a word with what it is about. Memory gives the nearest
+/// it has, however far that is, and small models take everything they are told to be meant.
+fn relevant(known: &str, about: &str) -> String {
+    let about: HashSet<String> = words(about).filter(|word| is_telling(word)).collect();
+    let lines: Vec<&str> =
+        known.lines().filter(|line| words(line).any(|word| about.contains(&word))).collect();
+    lines.join("\n")
+}
+
+/// Short words, and the few long ones that every goal may have, tell nothing.
+fn is_telling(word: &str) -> bool {
+    const COMMON: [&str; 24] = [
+        "about", "answer", "find", "from", "give", "goal", "have", "into", "list", "make", "more",
+        "plan", "short", "tell", "task", "that", "them", "then", "this", "what", "when", "with",
+        "write", "your",
+    ];
+    word.chars().count() >= 4 && !COMMON.contains(&word)
 }
 
 fn list(agents: &[&Agent]) -> String {
@@ -202,7 +224,8 @@ mod tests {
         let config = OrchestratorConfig::default();
         let long = "word and word ".repeat(2_000);
         let situation = Situation { goal: &long, known: &long, task: "Another task" };
-        let call = EarlierCall { decision: long.clone(), outcome: long.clone() };
+        let call =
+            EarlierCall { tool: "clock".to_owned(), decision: long.clone(), outcome: long.clone() };
         let calls = vec![call; 3];
         let roster = Roster::new(&config.agents);
         let agents = roster.allowed(&[]).unwrap();
@@ -211,7 +234,7 @@ mod tests {
             let budget = Budget::new(config.context_tokens, config.max_answer_tokens, attempt);
             let window = 4096 * BYTES_PER_TOKEN / 2_usize.pow(attempt - 1) + 1_000;
             for prompt in [
-                plan(&long, &long, &agents, 3, budget),
+                plan(&long, &agents, 3, budget),
                 route(&long, &agents, budget),
                 decide(&long, situation, &calls, &[], budget),
                 answer(&long, situation, &calls, budget),
@@ -228,5 +251,21 @@ mod tests {
         let prompt = answer("Be brief.", situation, &[], Budget::new(4096, 300, 1));
         let texts: Vec<_> = prompt.iter().map(|message| message.text.as_str()).collect();
         assert_eq!(texts, ["Be brief.", "Task: Go"]);
+    }
+
+    #[test]
+    fn only_what_has_to_do_with_the_task_is_told() {
+        let known = "[1] 2026-05-01 agent: Trams in Lisbon are yellow\n\
+                     [2] 2026-05-01 agent: Plan of a bicycle tour";
+        let situation = Situation { goal: "Plan Lisbon", known, task: "List its trams" };
+        let call = EarlierCall {
+            tool: "clock".to_owned(),
+            decision: String::new(),
+            outcome: "It is Monday".to_owned(),
+        };
+        let prompt = answer("Be brief.", situation, &[call], Budget::new(4096, 300, 1));
+        let expected = "Known:\n[1] 2026-05-01 agent: Trams in Lisbon are yellow\n\n\
+                        Goal: Plan Lisbon\nResult of clock: It is Monday\nTask: List its trams";
+        assert_eq!(prompt[1].text, expected);
     }
 }

@@ -64,7 +64,7 @@ impl Program<'_> {
                 break;
             }
             let outcome = self.call(agent, &format!("{key}/tool"), &tool, &arguments).await?;
-            calls.push(EarlierCall { decision, outcome });
+            calls.push(EarlierCall { tool, decision, outcome });
         }
         let answer = self.answer_task(agent, &task.id, situation, &calls).await?;
         let finished =
@@ -103,6 +103,7 @@ impl Program<'_> {
                 let chat = Chat {
                     schema: Some(decision::schema(tools)),
                     max_tokens: DECISION_TOKENS,
+                    temperature: Some(0.0),
                     ..self.chat(agent, prompt)
                 };
                 let completion = self.engine.models.chat(chat, |_| ()).await?;

@@ -19,8 +19,6 @@ use super::PeerError;
 pub(crate) enum Speaker {
     System,
     User,
-    Assistant,
-    Tool,
 }
 
 /// One message of a prompt.
@@ -140,8 +138,6 @@ impl From<ChatMessage> for Message {
         let role = match message.speaker {
             Speaker::System => Role::System,
             Speaker::User => Role::User,
-            Speaker::Assistant => Role::Assistant,
-            Speaker::Tool => Role::Tool,
         };
         Self { role: role.into(), content: message.text }
     }

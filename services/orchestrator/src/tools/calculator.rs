@@ -1,7 +1,7 @@
 //! Arithmetic.
 
 use futures::{FutureExt, future::BoxFuture};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{CallFor, Called, Tool, text, text_argument};
 
@@ -19,6 +19,10 @@ impl Tool for Calculator {
 
     fn arguments(&self) -> Value {
         text_argument("expression", "numbers, + - * / ^, brackets, functions such as sqrt", 120)
+    }
+
+    fn example(&self, task: &str) -> Value {
+        json!({ "expression": arithmetic(task).unwrap_or("2 * (3 + 4)") })
     }
 
     fn call<'a>(&'a self, arguments: &'a Value, _: &'a CallFor) -> BoxFuture<'a, Called> {
@@ -43,12 +47,31 @@ fn calculate(expression: &str) -> Result<String, String> {
     Ok(if is_zero || result.abs() >= 1e15 { format!("{result:e}") } else { rounded.to_owned() })
 }
 
+/// The first stretch of a text that is a calculation.
+fn arithmetic(text: &str) -> Option<&str> {
+    let is_part =
+        |character: char| character.is_ascii_digit() || "+-*/^×÷−().  ".contains(character);
+    text.split(|character: char| !is_part(character))
+        .map(|part| part.trim_matches([' ', '.']))
+        .find(|part| {
+            let has_sign = part.contains(['+', '-', '*', '/', '^', '×', '÷', '−']);
+            has_sign && part.len() <= 100 && calculate(part).is_ok()
+        })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::calculate;
+    use super::{arithmetic, calculate};
 
     #[test]
-    fn arithmetic() {
+    fn a_calculation_is_found_in_a_text() {
+        assert_eq!(arithmetic("What is 17 * 23 plus 4?"), Some("17 * 23"));
+        assert_eq!(arithmetic("Say (2+3)*4."), Some("(2+3)*4"));
+        assert_eq!(arithmetic("a well-known city in 2026"), None);
+    }
+
+    #[test]
+    fn expressions_are_calculated() {
         for (expression, result) in [
             ("2 * (3 + 4)", "14"),
             ("0.1 + 0.2", "0.3"),

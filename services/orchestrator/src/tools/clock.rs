@@ -22,6 +22,10 @@ impl Tool for Clock {
         json!({"type": "object", "properties": {}, "additionalProperties": false})
     }
 
+    fn example(&self, _: &str) -> Value {
+        json!({})
+    }
+
     fn call<'a>(&'a self, _: &'a Value, _: &'a CallFor) -> BoxFuture<'a, Called> {
         std::future::ready(Ok(Ok(tell(Utc::now())))).boxed()
     }

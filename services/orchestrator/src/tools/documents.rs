@@ -8,9 +8,9 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{CallFor, Called, Tool, text, text_argument};
+use super::{CallFor, Called, Tool, text, text_argument, words_of};
 use crate::text::{excerpt, words};
 
 const MAX_FILES: usize = 1_000;
@@ -41,6 +41,10 @@ impl Tool for SearchDocuments {
 
     fn arguments(&self) -> Value {
         text_argument("query", "a few words", 100)
+    }
+
+    fn example(&self, task: &str) -> Value {
+        json!({ "query": words_of(task) })
     }
 
     fn call<'a>(&'a self, arguments: &'a Value, _: &'a CallFor) -> BoxFuture<'a, Called> {

@@ -1,9 +1,9 @@
 //! Searching the memory, and writing to it.
 
 use futures::{FutureExt, future::BoxFuture};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{CallFor, Called, Tool, text, text_argument};
+use super::{CallFor, Called, Tool, text, text_argument, words_of};
 use crate::{
     peers::{Episode, Memory, PeerError},
     text::excerpt,
@@ -26,6 +26,10 @@ impl Tool for Search {
 
     fn arguments(&self) -> Value {
         text_argument("query", "a few words", 100)
+    }
+
+    fn example(&self, task: &str) -> Value {
+        json!({ "query": words_of(task) })
     }
 
     fn call<'a>(&'a self, arguments: &'a Value, on_behalf: &'a CallFor) -> BoxFuture<'a, Called> {
@@ -60,6 +64,10 @@ impl Tool for Remember {
 
     fn arguments(&self) -> Value {
         text_argument("note", "one sentence worth keeping", 200)
+    }
+
+    fn example(&self, task: &str) -> Value {
+        json!({ "note": words_of(task) })
     }
 
     fn has_side_effect(&self) -> bool {

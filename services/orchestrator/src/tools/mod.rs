@@ -11,7 +11,11 @@ use futures::future::BoxFuture;
 use jsonschema::Validator;
 use serde_json::Value;
 
-use crate::{error::Error, peers::Memory};
+use crate::{
+    error::Error,
+    peers::Memory,
+    text::{excerpt, one_line},
+};
 
 /// The tools there are.
 pub(crate) const NAMES: [&str; 5] =
@@ -39,6 +43,8 @@ pub(crate) trait Tool: Send + Sync {
     fn description(&self) -> &'static str;
     /// JSON schema of the arguments: an object.
     fn arguments(&self) -> Value;
+    /// Arguments that would do for a task: small models copy examples more than they follow rules.
+    fn example(&self, task: &str) -> Value;
     /// Whether a call changes anything outside the run.
     fn has_side_effect(&self) -> bool {
         false
@@ -62,6 +68,13 @@ fn text_argument(name: &str, description: &str, max_length: u32) -> Value {
         "required": [name],
         "additionalProperties": false,
     })
+}
+
+/// The beginning of a task as an argument.
+fn words_of(task: &str) -> String {
+    let text = excerpt(&one_line(task), 80);
+    let text = text.trim_end_matches(['…', '.', '?', '!']);
+    if text.is_empty() { "anything".to_owned() } else { text.to_owned() }
 }
 
 fn text<'a>(arguments: &'a Value, name: &str) -> &'a str {

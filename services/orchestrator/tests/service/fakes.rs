@@ -28,7 +28,7 @@ use tonic::{Request, Response, Status, transport::Server};
 pub(crate) struct Script {
     pub(crate) plan: String,
     pub(crate) route: String,
-    /// Decides by the request, whose last messages are earlier tool results and the question.
+    /// Decides by the request, whose second message has the results of earlier calls.
     pub(crate) decide: fn(&ChatRequest) -> String,
     pub(crate) answer: fn(&ChatRequest) -> String,
     /// Before each word.
@@ -44,8 +44,8 @@ impl Default for Script {
             route: r#"{"agent":"writer"}"#.to_owned(),
             // A note first, then the answer.
             decide: |chat| {
-                let was_called =
-                    chat.messages.iter().any(|one| one.role() == inference::Role::Tool);
+                let told = &chat.messages[1].content;
+                let was_called = told.contains("Result of memory_remember: remembered");
                 if was_called || !chat.json_schema.contains("memory_remember") {
                     r#"{"action":"answer"}"#.to_owned()
                 } else {

@@ -19,7 +19,7 @@ use crate::fakes::{FakeInference, FakeMemory, Serving, listen};
 pub(crate) type Client = OrchestratorServiceClient<PeerChannel>;
 
 /// The longest anything here may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The orchestrator with scripted models and a memory that keeps what it is told.
 pub(crate) struct World {
