@@ -21,7 +21,7 @@ type Monitor = MonitorServiceClient<alina_client::PeerChannel>;
 /// Down for a second is enough here.
 fn rules() -> serde_json::Value {
     json!([
-        { "name": "trading_down", "scope": "trading", "metric": "up", "op": "<", "threshold": 1,
+        { "name": "memory_down", "scope": "memory", "metric": "up", "op": "<", "threshold": 1,
           "for_seconds": 1, "severity": "critical" },
         { "name": "memory_low", "scope": "machine", "metric": "memory_available_ratio", "op": "<",
           "threshold": 0, "severity": "warning" },
@@ -53,7 +53,7 @@ async fn a_killed_service_is_noticed_told_and_kept() {
     let (orchestrator, url) = FakeOrchestrator::start(2).await;
     let mut suite = Suite::builder()
         .service(Service::Monitor)
-        .service(Service::Trading)
+        .service(Service::Memory)
         .at(Service::Orchestrator, url)
         .set("monitor.interval_seconds", json!(0.25))
         .set("monitor.rules", rules())
@@ -63,7 +63,7 @@ async fn a_killed_service_is_noticed_told_and_kept() {
 
     // Both run: the machine's and the services' figures are there.
     let both = until(&mut monitor, "both are up", |status| {
-        service(status, Service::Trading).up
+        service(status, Service::Memory).up
             && service(status, Service::Monitor).up
             && service(status, Service::Monitor).requests_per_second > 0.0
     })
@@ -82,29 +82,29 @@ async fn a_killed_service_is_noticed_told_and_kept() {
 
     let rules = monitor.list_rules(ListRulesRequest {}).await.unwrap().into_inner().rules;
     assert_eq!(rules.len(), 2);
-    assert_eq!(rules[0].condition, "trading.up < 1 for 1s");
+    assert_eq!(rules[0].condition, "memory.up < 1 for 1s");
     assert!(rules.iter().all(|rule| !rule.active));
 
     // One is killed: the alert is shown, told although the orchestrator was away, and kept.
-    suite.kill(Service::Trading).await;
+    suite.kill(Service::Memory).await;
     let down = until(&mut monitor, "the alert is active", |status| !status.alerts.is_empty()).await;
     let alert = &down.alerts[0];
-    assert_eq!((alert.rule.as_str(), alert.service.as_str()), ("trading_down", "trading"));
+    assert_eq!((alert.rule.as_str(), alert.service.as_str()), ("memory_down", "memory"));
     assert_eq!(alert.severity, "critical");
-    assert!(alert.summary.starts_with("trading is down: "), "{}", alert.summary);
-    let told = orchestrator.wait_for("trading_down", "trading", false).await;
+    assert!(alert.summary.starts_with("memory is down: "), "{}", alert.summary);
+    let told = orchestrator.wait_for("memory_down", "memory", false).await;
     let told_alert = told.alert.unwrap();
     assert_eq!(told_alert.source, "monitor");
     assert_eq!(told_alert.severity(), AlertSeverity::Critical);
     assert_eq!(told_alert.summary, alert.summary);
-    assert!(told.idempotency_key.starts_with("monitor/trading_down/trading/"));
+    assert!(told.idempotency_key.starts_with("monitor/memory_down/memory/"));
     let rules = monitor.list_rules(ListRulesRequest {}).await.unwrap().into_inner().rules;
     assert!(rules[0].active && !rules[1].active);
 
     // It comes back: so does the end of the alert.
-    suite.restart(Service::Trading).await;
+    suite.restart(Service::Memory).await;
     until(&mut monitor, "the alert has ended", |status| status.alerts.is_empty()).await;
-    let over = orchestrator.wait_for("trading_down", "trading", true).await;
+    let over = orchestrator.wait_for("memory_down", "memory", true).await;
     assert_ne!(over.idempotency_key, told.idempotency_key);
     assert_eq!(orchestrator.told().len(), 2);
 
@@ -117,8 +117,8 @@ async fn a_killed_service_is_noticed_told_and_kept() {
         let ended: Option<chrono::DateTime<chrono::Utc>> = rows[0].get("resolved_at");
         if ended.is_some() {
             assert_eq!(rows.len(), 1);
-            assert_eq!(rows[0].get::<&str, _>("rule"), "trading_down");
-            assert_eq!(rows[0].get::<&str, _>("subject"), "trading");
+            assert_eq!(rows[0].get::<&str, _>("rule"), "memory_down");
+            assert_eq!(rows[0].get::<&str, _>("subject"), "memory");
             assert_eq!(rows[0].get::<&str, _>("severity"), "critical");
             return;
         }
@@ -137,7 +137,7 @@ async fn an_alert_of_a_killed_monitor_is_ended_by_the_next() {
         .set("monitor.rules", rules())
         .start()
         .await;
-    let first = orchestrator.wait_for("trading_down", "trading", false).await;
+    let first = orchestrator.wait_for("memory_down", "memory", false).await;
     let pool = suite.db().pool().await;
     let is_kept = || async {
         let kept = sqlx::query("select 1 from monitor.alerts").fetch_optional(&pool).await;
@@ -149,7 +149,7 @@ async fn an_alert_of_a_killed_monitor_is_ended_by_the_next() {
     suite.kill(Service::Monitor).await;
     suite.restart(Service::Monitor).await;
 
-    let ended = orchestrator.wait_for("trading_down", "trading", true).await;
+    let ended = orchestrator.wait_for("memory_down", "memory", true).await;
     let since = first.idempotency_key.strip_suffix("/active").unwrap();
     assert_eq!(ended.idempotency_key, format!("{since}/resolved"));
     // It still is down, which the new process finds out for itself.
