@@ -45,7 +45,7 @@ fn default_rules() -> Vec<Rule> {
         ("memory_slow", S::Memory, M::LatencyP99Ms, O::Greater, 2_000.0, 60, V::Warning),
         ("failing_requests", S::Service, M::ErrorRatio, O::Greater, 0.05, 60, V::Warning),
         ("memory_low", S::Machine, M::MemoryAvailableRatio, O::Less, 0.05, 60, V::Critical),
-        ("cpu_pressure", S::Machine, M::CpuPressure, O::Greater, 0.6, 120, V::Warning),
+        ("cpu_pressure", S::Machine, M::CpuPressure, O::Greater, 0.9, 300, V::Warning),
         ("disk_low", S::Machine, M::DiskAvailableRatio, O::Less, 0.05, 60, V::Critical),
     ]
     .map(|(name, scope, metric, op, threshold, for_seconds, severity)| Rule {
