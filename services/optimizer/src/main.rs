@@ -1,2 +1,5 @@
-//! Scoring, prompt versions, experiments and promotion
-fn main() {}
+//! The program `alina-optimizer`.
+
+fn main() -> std::process::ExitCode {
+    alina_service::run(alina_proto::Service::Optimizer, alina_optimizer::build)
+}
