@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -24,6 +24,11 @@ pub struct Arguments {
     /// containers when they ask for one.
     #[arg(long, global = true)]
     pub(crate) token_file: Option<PathBuf>,
+    /// The longest the command may take, in seconds. By default what answers at once has 60, and
+    /// what works or streams has no limit but its own.
+    #[arg(long, global = true, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) timeout: Option<u32>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -95,6 +100,37 @@ pub(crate) enum Command {
     },
 }
 
+/// For what services answer out of their stores.
+const AT_ONCE: Duration = Duration::from_secs(60);
+
+impl Arguments {
+    /// How long the command may take; none for what works, streams, or has limits of its own.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let asked = self.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        asked.or_else(|| self.command.answers_at_once().then_some(AT_ONCE))
+    }
+}
+
+impl Command {
+    fn answers_at_once(&self) -> bool {
+        match self {
+            Self::Status | Self::Agents | Self::Alerts | Self::Models => true,
+            Self::Memory(_) => true,
+            Self::Runs(runs) => !matches!(runs, Runs::Follow { .. } | Runs::Resume { .. }),
+            Self::Trade(trade) => !matches!(trade, Trade::Pnl { follow: true }),
+            Self::Scores(scores) => !matches!(scores, Scores::Optimize { .. }),
+            Self::Up { .. }
+            | Self::Down
+            | Self::Run(_)
+            | Self::Ask { .. }
+            | Self::Plan { .. }
+            | Self::Doctor
+            | Self::Config(_)
+            | Self::Completions { .. } => false,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
     /// What is wanted.
@@ -108,6 +144,9 @@ pub(crate) struct RunArguments {
     /// Print the run's id and end; `alina runs follow` shows it later.
     #[arg(long)]
     pub(crate) detach: bool,
+    /// Show whole results only, not the text as models make it.
+    #[arg(long)]
+    pub(crate) no_deltas: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -279,4 +318,67 @@ pub(crate) enum Config {
     Check,
     /// Its JSON schema, for editors.
     Schema,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once("alina").chain(line.split(' ')))
+    }
+
+    #[test]
+    fn the_command_line_is_sound_and_tells_the_exit_codes() {
+        Arguments::command().debug_assert();
+        let help = Arguments::command().render_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.ends_with("64 unusable configuration, 69 a service is not there."), "{help}");
+    }
+
+    #[test]
+    fn a_run_takes_several_agents_and_no_deltas() {
+        let arguments = parse("run goal --agent planner --agent writer --no-deltas").unwrap();
+        let Command::Run(run) = &arguments.command else { panic!("{arguments:?}") };
+        assert_eq!(run.agents, ["planner", "writer"]);
+        assert!(run.no_deltas && !run.detach);
+        assert_eq!(arguments.patience(), None);
+    }
+
+    #[test]
+    fn options_of_all_commands_may_stand_behind_them() {
+        let arguments = parse("runs list --limit 3 --output json --timeout 5").unwrap();
+        assert_eq!(arguments.output, Some(Format::Json));
+        assert_eq!(arguments.patience(), Some(Duration::from_secs(5)));
+        let command = arguments.command;
+        assert!(matches!(command, Command::Runs(Runs::List { limit: 3 })), "{command:?}");
+    }
+
+    #[test]
+    fn what_is_out_of_range_or_unknown_is_refused() {
+        for line in [
+            "",
+            "runs list --limit 0",
+            "runs list --limit 201",
+            "memory search x --limit 101",
+            "agents --timeout 0",
+            "agents --output yaml",
+            "trade order hold BTC/USDT 1",
+            "completions cobol",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_what_answers_at_once_has_a_limit_unasked() {
+        for line in ["agents", "runs list", "trade pnl", "scores agents", "memory stats"] {
+            assert_eq!(parse(line).unwrap().patience(), Some(AT_ONCE), "{line}");
+        }
+        for line in ["run x", "ask x", "runs follow x", "trade pnl --follow", "scores optimize"] {
+            assert_eq!(parse(line).unwrap().patience(), None, "{line}");
+        }
+    }
 }

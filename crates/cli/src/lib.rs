@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 pub use arguments::Arguments;
 
-use crate::{failure::Failure, output::Output, session::Session};
+use crate::{failure::Failure, output::Output};
 
 /// Does what the command line says.
 #[must_use]
@@ -31,14 +31,20 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Err(error) => return output.fail(&Failure::other(error)),
     };
     let code = runtime.block_on(async {
-        let done = async {
-            let session = Session::open(&arguments)?;
-            commands::run(arguments.command, &session, &output).await
+        let done = match arguments.patience() {
+            None => commands::run(arguments, output).await,
+            Some(patience) => {
+                // The services are told, too, so that they stop when nobody waits any more.
+                let deadline = tokio::time::Instant::now() + patience;
+                let work = Box::pin(commands::run(arguments, output));
+                // A little later than here, so that it is this program that says what happened.
+                let theirs = deadline + std::time::Duration::from_millis(250);
+                let work = alina_client::deadline::scope(Some(theirs), work);
+                let done = tokio::time::timeout_at(deadline, work).await;
+                done.unwrap_or_else(|_| Err(Failure::late(patience)))
+            }
         };
-        match done.await {
-            Ok(code) => code,
-            Err(failure) => output.fail(&failure),
-        }
+        done.unwrap_or_else(|failure| output.fail(&failure))
     });
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     code

@@ -59,6 +59,12 @@ impl Output {
         finished(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
     }
 
+    /// Shows what is meant for another program whatever the format, such as a shell's completions.
+    pub(crate) fn script(self, text: &[u8]) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        finished(out.write_all(text).and_then(|()| out.flush()))
+    }
+
     /// Shows a value to programs only.
     pub(crate) fn json(self, value: &Value) -> Result<(), Failure> {
         if !self.is_json() {
@@ -122,5 +128,41 @@ pub(crate) fn brief(text: &str, length: usize) -> String {
     match line.char_indices().nth(length) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_at_characters_and_put_on_one_line() {
+        assert_eq!(brief("a\n  b", 10), "a b");
+        assert_eq!(brief("äöüß", 2), "äö…");
+        assert_eq!(brief("äö", 2), "äö");
+    }
+
+    #[test]
+    fn sizes_are_told_in_the_unit_that_fits() {
+        assert_eq!(bytes(98_362_432), "94 MiB");
+        assert_eq!(bytes(24 * 1024 * 1024 * 1024), "24.0 GiB");
+    }
+
+    #[test]
+    fn times_are_null_to_programs_and_empty_to_people_when_absent() {
+        assert_eq!(rfc3339(None), Value::Null);
+        assert_eq!(when(None), "");
+        let at = prost_types::Timestamp { seconds: 1_795_441_200, nanos: 0 };
+        assert_eq!(rfc3339(Some(&at)), "2026-11-23T13:40:00+00:00");
+    }
+
+    #[test]
+    fn a_table_has_its_header_and_rows() {
+        let mut rows = table(["run", "state"]);
+        rows.add_row(["0198", "succeeded"]);
+        let text = rows.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].contains("run") && lines[1].contains("state"), "{text}");
+        assert!(lines[3].contains("0198") && lines[3].contains("succeeded"), "{text}");
     }
 }

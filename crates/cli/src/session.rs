@@ -76,6 +76,7 @@ fn find_upwards() -> Result<PathBuf, Failure> {
         .map(|folder| folder.join("config.yaml"))
         .find(|file| file.is_file())
         .ok_or_else(|| {
-            Failure::other("no config.yaml here or above").hint("name one with --config")
+            Failure::configuration("no config.yaml here or above")
+                .hint("name one with --config, or ALINA_CONFIG")
         })
 }

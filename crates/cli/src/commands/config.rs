@@ -16,12 +16,13 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     match command {
         Config::Check => check(session, output).await,
-        Config::Schema => {
-            let schema = schema().await?;
-            output.show(&schema, |out| writeln!(out, "{schema:#}"))?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Config::Schema => print_schema(output).await.map(|()| ExitCode::SUCCESS),
     }
+}
+
+pub(super) async fn print_schema(output: Output) -> Result<(), Failure> {
+    let schema = schema().await?;
+    output.show(&schema, |out| writeln!(out, "{schema:#}"))
 }
 
 async fn check(session: &Session, output: Output) -> Result<ExitCode, Failure> {

@@ -1,7 +1,11 @@
 //! `alina doctor`: everything a run needs, and how to mend it.
 
-use std::{net::TcpListener, process::ExitCode};
+mod models;
+mod stores;
 
+use std::{net::TcpListener, process::ExitCode, time::Duration};
+
+use alina_client::Connector;
 use alina_local::{PostgresPrograms, redis_server};
 use alina_proto::{
     Service,
@@ -9,6 +13,9 @@ use alina_proto::{
 };
 use owo_colors::OwoColorize;
 use serde_json::json;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use super::config;
 use crate::{failure::Failure, output::Output, plan::Machine, session::Session, suite};
@@ -17,6 +24,8 @@ use crate::{failure::Failure, output::Output, plan::Machine, session::Session, s
 const LEAST_MEMORY_MB: u32 = 3_000;
 /// Databases, logs and models.
 const LEAST_DISK: u64 = 2 * 1024 * 1024 * 1024;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 struct Finding {
     what: &'static str,
@@ -31,7 +40,8 @@ pub(super) async fn doctor(session: &Session, output: Output) -> Result<ExitCode
     findings.push(memory());
     findings.push(disk(session));
     findings.extend(programs(session));
-    findings.extend(model_files(session));
+    findings.extend(models::files(session).await);
+    findings.extend(stores::answers(session).await);
     findings.extend(ports(session));
     if suite::is_running(&session.layout) || findings.iter().all(|finding| finding.what != "ports")
     {
@@ -51,7 +61,7 @@ pub(super) async fn doctor(session: &Session, output: Output) -> Result<ExitCode
                 true => "✓".green().to_string(),
                 false => "✗".red().bold().to_string(),
             };
-            writeln!(out, "{mark} {:14} {}", finding.what, finding.said)?;
+            writeln!(out, "{mark} {:17} {}", finding.what, finding.said)?;
         }
         Ok(())
     })?;
@@ -120,30 +130,6 @@ fn programs(session: &Session) -> [Finding; 2] {
     ]
 }
 
-fn model_files(session: &Session) -> Vec<Finding> {
-    let models = session.layout.home().join("models");
-    ["SmolLM2-135M-Instruct.Q4_1.gguf", "all-MiniLM-L6-v2/model.safetensors"]
-        .into_iter()
-        .map(|name| {
-            let file = models.join(name);
-            let size = file.metadata().map(|file| file.len());
-            let said = match size {
-                Ok(size) if size > 0 => {
-                    Ok(format!("{} ({})", file.display(), crate::output::bytes(size)))
-                }
-                Ok(_) => Err(format!(
-                    "{} is empty: remove it and run ./deploy/bootstrap setup",
-                    file.display()
-                )),
-                Err(_) => {
-                    Err(format!("{} is missing: run ./deploy/bootstrap setup", file.display()))
-                }
-            };
-            finding("model", said)
-        })
-        .collect()
-}
-
 /// Ports are free, or ours.
 fn ports(session: &Session) -> Option<Finding> {
     let common = session.common().ok()?;
@@ -169,20 +155,47 @@ fn ports(session: &Session) -> Option<Finding> {
     })
 }
 
+/// How each service is, and what the models' keeper says of them.
 async fn services(session: &Session) -> Vec<Finding> {
-    let Ok(connector) = session.connect().await else { return Vec::new() };
-    let mut inference = connector.inference();
-    let listed = inference.list_models(ListModelsRequest {}).await;
-    let models = match listed {
-        Ok(answer) => {
+    let connector = match session.connect().await {
+        Ok(connector) => connector,
+        Err(failure) => return vec![finding::<String, _>("services", Err(failure))],
+    };
+    let asked = Service::ALL.map(|service| health(&connector, service));
+    let mut findings: Vec<Finding> = futures::future::join_all(asked).await;
+    let listed = tokio::time::timeout(ANSWER_WITHIN, async {
+        connector.inference().list_models(ListModelsRequest {}).await
+    });
+    let models = match listed.await {
+        Ok(Ok(answer)) => {
             let models = answer.into_inner().models;
-            let ill = models.iter().find(|model| model.state() == ModelState::Unavailable);
-            match ill {
-                Some(model) => Err(model.problem.clone()),
-                None => Ok(format!("{} models ready", models.len())),
+            let ill: Vec<_> =
+                models.iter().filter(|model| model.state() == ModelState::Unavailable).collect();
+            match ill.is_empty() {
+                true => Ok(format!("{} ready", models.len())),
+                false => Err(ill
+                    .iter()
+                    .map(|model| format!("{}: {}", model.name, model.problem))
+                    .collect::<Vec<_>>()
+                    .join("; ")),
             }
         }
-        Err(status) => Err(format!("{}; start the suite with `alina up`", status.message())),
+        Ok(Err(status)) => Err(status.message().to_owned()),
+        Err(_) => Err("the inference-gateway does not answer".to_owned()),
     };
-    vec![finding("services", models)]
+    findings.push(finding("models", models));
+    findings
+}
+
+async fn health(connector: &Connector, service: Service) -> Finding {
+    let mut client = HealthClient::new(connector.channel(service));
+    let request = HealthCheckRequest { service: service.grpc_name().to_owned() };
+    let log = format!("see `alina status` and .alina/log/{service}.log");
+    let said = match tokio::time::timeout(ANSWER_WITHIN, client.check(request)).await {
+        Ok(Ok(answer)) if answer.get_ref().status() == ServingStatus::Serving => Ok("serving"),
+        Ok(Ok(_)) => Err(format!("not serving yet; {log}")),
+        Ok(Err(status)) => Err(format!("{}; {log}", status.message())),
+        Err(_) => Err(format!("no answer; {log}")),
+    };
+    finding(service.name(), said)
 }

@@ -1,6 +1,6 @@
 //! Showing a run's events as they come, through restarts of the orchestrator.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use alina_client::{Connector, is_away};
 use alina_proto::orchestrator::v1::{
@@ -26,20 +26,22 @@ const COLOURS: [AnsiColors; 5] = [
     AnsiColors::Green,
 ];
 
-/// Shows the run's events after `after`, and gives the run when it has ended.
+/// Shows the run's events after `after`, with the text as models make it when `deltas`; gives the
+/// run when it has ended.
 pub(super) async fn follow(
     connector: &Connector,
     run_id: &str,
     mut after: u64,
+    deltas: bool,
     output: Output,
 ) -> Result<Run, Failure> {
-    let mut screen = Screen { output, agents: Vec::new(), open: None };
+    let mut screen = Screen { output, agents: Vec::new(), streams: BTreeMap::new() };
     let mut tries = 0;
     loop {
         let request = FollowRunRequest {
             run_id: run_id.to_owned(),
             after_sequence: after,
-            include_deltas: !output.is_json(),
+            include_deltas: deltas && !output.is_json(),
         };
         let mut trouble = None;
         match connector.orchestrator().follow_run(request).await {
@@ -71,7 +73,6 @@ pub(super) async fn follow(
             && !matches!(run.state(), RunState::Queued | RunState::Running)
             && run.last_sequence <= after
         {
-            screen.close()?;
             return Ok(run);
         }
         tries += 1;
@@ -104,8 +105,9 @@ struct Screen {
     output: Output,
     /// In the order of their appearance, for their colours.
     agents: Vec<String>,
-    /// Whose streamed text stands unfinished on the last line: agent and step.
-    open: Option<(String, String)>,
+    /// Streamed text that is not a whole line yet, by step. Agents work side by side: only whole
+    /// lines are shown, so that they do not run into each other.
+    streams: BTreeMap<String, String>,
 }
 
 impl Screen {
@@ -116,9 +118,7 @@ impl Screen {
         if event.kind() == EventKind::Delta {
             return self.delta(event);
         }
-        let streamed =
-            self.open.as_ref().is_some_and(|(_, step)| step.starts_with(&task_of(event)));
-        self.close()?;
+        let streamed = self.flush(event)?;
         let name = self.name(&event.agent);
         let text = &event.text;
         match event.kind() {
@@ -150,27 +150,41 @@ impl Screen {
         }
     }
 
-    /// Text as the model makes it, a line for each step.
+    /// Text as the model makes it, by lines.
     fn delta(&mut self, event: &Event) -> Result<(), Failure> {
-        let whose = (event.agent.clone(), event.step_key.clone());
-        if self.open.as_ref() != Some(&whose) {
-            self.close()?;
-            let name = self.name(&event.agent);
-            self.output.text(&format!("{name} "))?;
-            self.open = Some(whose);
+        let text = self.streams.entry(event.step_key.clone()).or_default();
+        text.push_str(&event.text);
+        let mut lines = Vec::new();
+        while let Some(end) = line_end(text) {
+            let line: String = text.drain(..end).collect();
+            lines.push(line.trim_end().to_owned());
         }
-        self.output.text(&event.text)
+        let name = self.name(&event.agent);
+        lines
+            .into_iter()
+            .filter(|line| !line.is_empty())
+            .try_for_each(|line| self.output.line(format!("{name} {line}")))
     }
 
-    fn close(&mut self) -> Result<(), Failure> {
-        match self.open.take() {
-            Some(_) => self.output.text("\n"),
-            None => Ok(()),
+    /// Shows what is left of the streams of a task that has ended; whether it had streamed.
+    fn flush(&mut self, event: &Event) -> Result<bool, Failure> {
+        if event.kind() != EventKind::TaskFinished {
+            return Ok(false);
         }
+        let task = task_of(event);
+        let steps: Vec<String> =
+            self.streams.keys().filter(|step| step.starts_with(&task)).cloned().collect();
+        let name = self.name(&event.agent);
+        for step in &steps {
+            let rest = self.streams.remove(step).unwrap_or_default();
+            if !rest.trim().is_empty() {
+                self.output.line(format!("{name} {}", rest.trim_end()))?;
+            }
+        }
+        Ok(!steps.is_empty())
     }
 
     fn note(&mut self, text: &str) -> Result<(), Failure> {
-        self.close()?;
         self.output.line(format!("{} {text}", "…".yellow()))
     }
 
@@ -181,8 +195,16 @@ impl Screen {
             self.agents.push(agent.to_owned());
             self.agents.len() - 1
         });
-        format!("{:>12}", agent).color(COLOURS[index % COLOURS.len()]).to_string()
+        format!("{agent:>12}").color(COLOURS[index % COLOURS.len()]).to_string()
     }
+}
+
+/// Where a line of streamed text ends: at its line break, or at a blank when it gets long.
+fn line_end(text: &str) -> Option<usize> {
+    const LONG: usize = 96;
+    let long = text.len() > LONG;
+    let wrap = || text[..text.floor_char_boundary(LONG)].rfind(' ').map(|at| at + 1);
+    text.find('\n').map(|at| at + 1).or_else(|| long.then(wrap).flatten())
 }
 
 /// The first part of a step's key: `task-2` of `task-2/turn-1`.

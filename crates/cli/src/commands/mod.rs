@@ -19,20 +19,23 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use crate::{
-    arguments::{Arguments, Command},
+    arguments::{Arguments, Command, Config},
     failure::Failure,
     output::Output,
     session::Session,
 };
 
 /// Does one command; the exit code tells how it went when nothing failed on the way.
-pub(crate) async fn run(
-    command: Command,
-    session: &Session,
-    output: &Output,
-) -> Result<ExitCode, Failure> {
-    let output = *output;
+pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<ExitCode, Failure> {
     let done = |()| ExitCode::SUCCESS;
+    let session = Session::open(&arguments);
+    // These need no configuration.
+    let command = match arguments.command {
+        Command::Completions { shell } => return completions(shell, output).map(done),
+        Command::Config(Config::Schema) => return config::print_schema(output).await.map(done),
+        command => command,
+    };
+    let session = &session?;
     match command {
         Command::Up { foreground: true } => suite::foreground(session).await.map(done),
         Command::Up { foreground: false } => suite::up(session, output).await.map(done),
@@ -52,10 +55,13 @@ pub(crate) async fn run(
         Command::Plan { dry_run } => plan::plan(dry_run, session, output).map(done),
         Command::Doctor => doctor::doctor(session, output).await,
         Command::Config(command) => config::run(&command, session, output).await,
-        Command::Completions { shell } => {
-            let mut out = anstream::stdout();
-            clap_complete::generate(shell, &mut Arguments::command(), "alina", &mut out);
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Completions { shell } => completions(shell, output).map(done),
     }
+}
+
+fn completions(shell: clap_complete::Shell, output: Output) -> Result<(), Failure> {
+    // Generators panic when they cannot write: they write to memory.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "alina", &mut script);
+    output.script(&script)
 }

@@ -40,13 +40,14 @@ pub(super) async fn run(
         })?;
         return Ok(ExitCode::SUCCESS);
     }
-    watch(&connector, &run.id, session, output).await
+    watch(&connector, &run.id, !arguments.no_deltas, session, output).await
 }
 
 /// Follows a run to its end; the first Ctrl-C cancels it, the second leaves at once.
 pub(super) async fn watch(
     connector: &Connector,
     run_id: &str,
+    deltas: bool,
     session: &Session,
     output: Output,
 ) -> Result<ExitCode, Failure> {
@@ -62,7 +63,7 @@ pub(super) async fn watch(
         Failure::other(format!("left; the run is {run_id}"))
     };
     let run = tokio::select! {
-        run = follow(connector, run_id, 0, output) => run?,
+        run = follow(connector, run_id, 0, deltas, output) => run?,
         failure = interrupted => return Err(failure),
     };
     let succeeded = run.state() == RunState::Succeeded;
@@ -73,15 +74,29 @@ pub(super) async fn watch(
             return writeln!(out, "  take it up again with: alina runs resume {}", run.id);
         }
         writeln!(out, "\n{}\n{}\n", "Answer".green().bold(), run.answer.trim())?;
-        let next = format!(
-            "journal  alina runs show {id}\nmemory   alina ask \"what did we plan?\"\n\
-             logs     {logs}\nstop     alina down",
-            id = run.id,
-            logs = session.layout.home().join("log").display(),
-        );
-        writeln!(out, "{}", next.dimmed())
+        writeln!(out, "{}", next(&run.id, session).dimmed())
     })?;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where to look next, and how to stop.
+fn next(run_id: &str, session: &Session) -> String {
+    let look = format!(
+        "journal  alina runs show {run_id}\nmemory   alina ask \"what did we plan?\"\n\
+         search   alina memory search WORDS\n"
+    );
+    let native =
+        format!("logs     {}\nstop     alina down", session.layout.home().join("log").display());
+    let containers = session.layout.secrets().join("grafana_admin_password");
+    if crate::suite::is_running(&session.layout) || !containers.is_file() {
+        return look + &native;
+    }
+    let port = std::env::var("ALINA_GRAFANA_PORT").unwrap_or_else(|_| "3000".to_owned());
+    format!(
+        "{look}graphs   http://127.0.0.1:{port} (user admin, password in {})\n\
+         logs     docker compose logs\nstop     docker compose down",
+        containers.display()
+    )
 }
 
 /// Clients to a suite that answers; it is started when nothing does.

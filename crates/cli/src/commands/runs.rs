@@ -38,7 +38,7 @@ pub(super) async fn run(
             show(&run, &steps, output)?;
         }
         Runs::Follow { id, after } => {
-            let run = follow(&connector, &id, after, output).await?;
+            let run = follow(&connector, &id, after, true, output).await?;
             answer(&run, output)?;
         }
         Runs::Cancel { id } => {
@@ -49,7 +49,7 @@ pub(super) async fn run(
         Runs::Resume { id } => {
             let request = ResumeRunRequest { run_id: id.clone() };
             orchestrator.resume_run(request).await?;
-            return super::run::watch(&connector, &id, session, output).await;
+            return super::run::watch(&connector, &id, true, session, output).await;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -88,7 +88,14 @@ pub(super) async fn status(session: &Session, output: Output) -> Result<(), Fail
     let connector = session.connect().await?;
     let mut monitor = connector.monitor();
     let asked = tokio::time::timeout(MONITOR_WITHIN, monitor.get_status(GetStatusRequest {})).await;
-    let told = asked.ok().and_then(Result::ok).and_then(|answer| answer.into_inner().status);
+    let told = match asked {
+        Ok(Ok(answer)) => answer.into_inner().status,
+        // It runs and refuses: that is another matter than nothing being there.
+        Ok(Err(refusal)) if !running && !alina_client::is_away(&refusal) => {
+            return Err(refusal.into());
+        }
+        Ok(Err(_)) | Err(_) => None,
+    };
     let seen = |name: &str| {
         told.as_ref().and_then(|status| status.services.iter().find(|service| service.name == name))
     };

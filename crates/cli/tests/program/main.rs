@@ -1,0 +1,4 @@
+//! The program as people and other programs meet it: real processes, real services.
+
+#[cfg(test)]
+mod commands;
