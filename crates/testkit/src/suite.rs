@@ -244,10 +244,14 @@ impl Suite {
         let program = programs().join(service.program());
         let log = File::options().create(true).append(true).open(self.log_path(service));
         let log = log.expect("the temporary folder is writable");
-        let child = Command::new(&program)
+        let mut command = Command::new(&program);
+        // Overrides of whoever runs the tests are not the suite's.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ALINA_")) {
+            command.env_remove(name);
+        }
+        let child = command
             .arg("--config")
             .arg(&self.config)
-            .env_remove("ALINA_CONFIG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

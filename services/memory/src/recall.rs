@@ -12,7 +12,7 @@ use crate::{
         context::{self, Context},
         fusion::{self, Found},
     },
-    store::{Scope, Store},
+    store::{DIMENSIONS, Scope, Store},
 };
 
 /// How long the query's vector is waited for.
@@ -80,7 +80,11 @@ impl Recall {
         let mut inference = self.inference.clone();
         let embedded = deadline::within(EMBED_WITHIN, inference.embed(request)).await;
         match embedded {
-            Ok(answer) => answer.into_inner().embeddings.pop().map(|vector| vector.values),
+            Ok(answer) => {
+                let vector = answer.into_inner().embeddings.pop()?.values;
+                // Another model than the stored vectors are of: words alone must do.
+                (vector.len() == DIMENSIONS).then_some(vector)
+            }
             Err(status) => {
                 tracing::debug!(%status, "searching without vectors");
                 None

@@ -9,7 +9,11 @@ use tokio::sync::Notify;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use crate::{error::MemoryError, metrics::Metrics, store::Store};
+use crate::{
+    error::MemoryError,
+    metrics::Metrics,
+    store::{DIMENSIONS, Store},
+};
 
 /// Items at once.
 const BATCH: i64 = 32;
@@ -47,7 +51,10 @@ impl Vectors {
                 Err(trouble) => {
                     match trouble {
                         Trouble::Store(error) => tracing::warn!(%error, "vectors wait"),
-                        Trouble::Inference(status) => tracing::debug!(%status, "vectors wait"),
+                        Trouble::Inference(status) if alina_client::is_away(&status) => {
+                            tracing::debug!(%status, "vectors wait");
+                        }
+                        Trouble::Inference(status) => tracing::warn!(%status, "vectors wait"),
                     }
                     tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -101,6 +108,14 @@ impl Vectors {
         let answer = deadline::within(EMBED_WITHIN, inference.embed(request)).await?.into_inner();
         if answer.embeddings.len() != items.len() {
             return Err(Status::internal("another number of vectors than texts"));
+        }
+        if let Some(other) = answer.embeddings.iter().find(|one| one.values.len() != DIMENSIONS) {
+            return Err(Status::failed_precondition(format!(
+                "the model `{}` gives {} dimensions; stored vectors have {DIMENSIONS}: set the \
+                 alias `embed` back, or import into a new database",
+                answer.model,
+                other.values.len()
+            )));
         }
         let vectors = answer.embeddings.into_iter().map(|vector| vector.values);
         Ok(items.iter().map(|(id, _)| *id).zip(vectors).collect())

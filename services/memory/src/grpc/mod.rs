@@ -23,7 +23,7 @@ use self::convert::{
 use crate::{
     cache::{Cache, Key as CacheKey},
     error::MemoryError,
-    knowledge::Namespace,
+    knowledge::{Kind, Namespace},
     recall::Recall,
     store::{Key, Scope, Store},
 };
@@ -229,7 +229,9 @@ impl MemoryService for Grpc {
             .filter(|document| document.path != convert::LEARNED_PATH)
             .map(|document| BankDocument { path: document.path, content: document.content })
             .collect();
-        let recent = self.store.recent(&Scope::everything(namespace, LEARNED)).await;
+        let kinds = vec![Kind::Episode, Kind::Fact];
+        let scope = Scope { kinds, ..Scope::everything(namespace, LEARNED) };
+        let recent = self.store.recent(&scope).await;
         documents.extend(learned(&recent.map_err(failure)?));
         Ok(Response::new(ExportBankResponse { documents }))
     }

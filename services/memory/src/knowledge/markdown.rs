@@ -62,7 +62,8 @@ fn flush(path: &[(usize, String)], body: &mut String, sections: &mut Vec<Section
     let heading = titles.join(" › ");
     let text = std::mem::take(body);
     let mut part = String::new();
-    for paragraph in text.split("\n\n").map(|paragraph| paragraph.trim_matches('\n')) {
+    let paragraphs = text.split("\n\n").map(|paragraph| paragraph.trim_matches('\n'));
+    for paragraph in paragraphs.flat_map(pieces) {
         if !part.is_empty() && part.len() + paragraph.len() > LONGEST {
             push(&heading, &part, sections);
             part.clear();
@@ -73,6 +74,20 @@ fn flush(path: &[(usize, String)], body: &mut String, sections: &mut Vec<Section
         part.push_str(paragraph);
     }
     push(&heading, &part, sections);
+}
+
+/// A paragraph in pieces that are not too long, cut at blanks where there are any.
+fn pieces(mut paragraph: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    while paragraph.len() > LONGEST {
+        let most = paragraph.floor_char_boundary(LONGEST);
+        let cut = paragraph[..most].rfind(char::is_whitespace).filter(|cut| *cut > 0);
+        let (piece, rest) = paragraph.split_at(cut.unwrap_or(most));
+        pieces.push(piece);
+        paragraph = rest.trim_start();
+    }
+    pieces.push(paragraph);
+    pieces
 }
 
 fn push(heading: &str, body: &str, sections: &mut Vec<Section>) {
@@ -107,5 +122,9 @@ mod tests {
         let found = sections(&document);
         assert_eq!(found.len(), 3);
         assert!(found.iter().all(|section| section.heading == "Long"));
+
+        let unbroken = format!("{} {}", "ä".repeat(6_000), "word ".repeat(3_000));
+        let found = sections(&unbroken);
+        assert!(found.len() > 5 && found.iter().all(|section| section.body.len() <= LONGEST));
     }
 }

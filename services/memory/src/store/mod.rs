@@ -19,6 +19,9 @@ use crate::{
     knowledge::{Item, Kind, Namespace},
 };
 
+/// Of the stored vectors.
+pub const DIMENSIONS: usize = 384;
+
 /// The tables.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -145,10 +148,12 @@ impl Key {
     }
 }
 
-/// Voids what caches hold of the namespace; part of every writing transaction.
+/// Voids what caches hold of the namespace; part of every writing transaction. Versions begin with
+/// the time, so that a database that was wiped or restored never comes upon an old one.
 async fn touch(connection: &mut PgConnection, namespace: &Namespace) -> Result<(), MemoryError> {
     sqlx::query(
-        "INSERT INTO namespaces VALUES ($1, 1)
+        "INSERT INTO namespaces
+         VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
          ON CONFLICT (name) DO UPDATE SET version = namespaces.version + 1",
     )
     .bind(&namespace.0)

@@ -60,6 +60,7 @@ impl Store {
             insert_item(&mut transaction, namespace, &item).await?;
             written.episode_id = Some(item.id);
         }
+        lock_entities(&mut transaction, namespace, &facts).await?;
         for fact in facts {
             let item = Item {
                 id: new_id(),
@@ -97,8 +98,9 @@ async fn write_fact(
     } else {
         None
     };
-    if fact.functional && item.valid_to.is_none() {
-        item.valid_to = make_way(connection, subject, &fact.predicate, item.valid_from).await?;
+    if fact.functional {
+        let next = make_way(connection, subject, &fact.predicate, item.valid_from).await?;
+        item.valid_to = [item.valid_to, next].into_iter().flatten().min();
     }
     insert_item(connection, namespace, &item).await?;
     sqlx::query(
@@ -149,6 +151,29 @@ async fn make_way(
     Ok(row.try_get(0)?)
 }
 
+/// Two writers that make the same entity at once would each find none: one waits for the other.
+/// All names are locked before the first is looked up, and in one order, so that nobody waits in a
+/// circle.
+async fn lock_entities(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+    facts: &[NewFact],
+) -> Result<(), MemoryError> {
+    let subjects = facts.iter().map(|fact| &fact.subject);
+    let objects = facts.iter().filter(|fact| fact.object_is_entity).map(|fact| &fact.object);
+    let names: Vec<&str> = subjects.chain(objects).map(String::as_str).collect();
+    sqlx::query(
+        "SELECT pg_advisory_xact_lock(key) FROM (
+           SELECT DISTINCT hashtextextended('entity:' || $1 || ':' || lower(name), 0) AS key
+             FROM unnest($2::text[]) AS name ORDER BY key) AS keys",
+    )
+    .bind(&namespace.0)
+    .bind(names)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// The entity of that name or alias; made when there is none.
 async fn entity(
     connection: &mut PgConnection,
@@ -156,14 +181,6 @@ async fn entity(
     name: &str,
     recorded_at: DateTime<Utc>,
 ) -> Result<Uuid, MemoryError> {
-    // Two that make the same entity at once would each find none: one waits for the other.
-    sqlx::query(
-        "SELECT pg_advisory_xact_lock(hashtextextended('entity:' || $1 || ':' || lower($2), 0))",
-    )
-    .bind(&namespace.0)
-    .bind(name)
-    .execute(&mut *connection)
-    .await?;
     let known = sqlx::query_scalar(
         "SELECT id FROM entities
           WHERE namespace = $1

@@ -59,6 +59,27 @@ async fn the_same_key_at_the_same_time_writes_once() {
 }
 
 #[tokio::test]
+async fn writers_of_the_same_entities_do_not_wait_in_a_circle() {
+    let suite = Suite::builder().service(Service::Memory).start().await;
+    let memory = memory(&suite.connector());
+    let writers = (0..8).map(|writer| {
+        let memory = memory.clone();
+        let mut facts: Vec<_> =
+            (0..60).map(|number| fact(&format!("entity {number}"), "is", "known")).collect();
+        if writer % 2 == 1 {
+            facts.reverse();
+        }
+        let request = RememberRequest { facts, ..RememberRequest::default() };
+        tokio::spawn(async move { remember(&memory, request).await.fact_ids.len() })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        assert_eq!(writer.await.unwrap(), 60);
+    }
+    let stats = memory.clone().get_stats(GetStatsRequest::default()).await.unwrap();
+    assert_eq!(stats.into_inner().entities, 60);
+}
+
+#[tokio::test]
 async fn a_functional_fact_ends_the_one_before_and_the_past_can_be_asked() {
     let suite = Suite::builder().service(Service::Memory).start().await;
     let memory = memory(&suite.connector());
@@ -67,6 +88,8 @@ async fn a_functional_fact_ends_the_one_before_and_the_past_can_be_asked() {
         lives.functional = true;
         lives.valid_from = day(from);
         lives.object_is_entity = true;
+        // That it ends some day does not keep it from ending the one before.
+        lives.valid_to = (city == "Porto").then(|| day(10_000)).flatten();
         let request = RememberRequest { facts: vec![lives], ..RememberRequest::default() };
         remember(&memory, request).await;
     }
