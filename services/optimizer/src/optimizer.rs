@@ -146,7 +146,8 @@ impl Optimizer {
         if outcome == Outcome::Promoted {
             let undone = self.settler.apply().await?;
             if let Some(undone) = undone.iter().find(|undone| undone.agent == agent.name) {
-                experiment.reason.push_str(&format!("; not in force yet: {}", undone.error));
+                let what = if undone.error.is_refusal() { "refused" } else { "not in force yet" };
+                experiment.reason.push_str(&format!("; {what}: {}", undone.error));
             }
         }
         Ok(experiment)

@@ -15,6 +15,7 @@ use crate::{
 #[tokio::test]
 async fn each_output_is_scored_once_by_what_its_case_expects() {
     let mut world = World::new().await;
+    world.inference.state().judge = |_| 8;
     world.add_case("writer", "Way to Graça?", "funicular", "").await.unwrap();
     world.orchestrator.put_out("writer", "Way to Graça?", GOOD);
     world.orchestrator.put_out("planner", "Plan.", LOOP);
@@ -36,8 +37,8 @@ async fn each_output_is_scored_once_by_what_its_case_expects() {
     );
     let functions: Vec<_> =
         writers.functions.iter().map(|one| (one.function.as_str(), one.score)).collect();
-    assert_eq!(functions, [("required", 0.0), ("repetition", 1.0), ("judge", 0.5)]);
-    assert!((writers.score - (0.0 + 1.0 + 1.0) / 5.0).abs() < 1e-9);
+    assert_eq!(functions, [("required", 0.0), ("repetition", 1.0), ("judge", 0.8)]);
+    assert!((writers.score - (0.0 + 1.0 + 1.6) / 5.0).abs() < 1e-9);
 
     // Pages, newest first, without gap or double.
     let mut ids = Vec::new();
@@ -57,7 +58,7 @@ async fn each_output_is_scored_once_by_what_its_case_expects() {
     // The rolling score is of the last 20: the loop has left the window.
     let planner = world.agent("planner").await;
     assert_eq!((planner.outputs, planner.threshold), (61, 0.7));
-    assert!((planner.rolling_score - (1.0 + 2.0 * 0.5) / 3.0).abs() < 1e-9);
+    assert!((planner.rolling_score - (1.0 + 1.6) / 3.0).abs() < 1e-9);
     assert_eq!(planner.instructions_version, "config");
 
     // A killed optimizer takes up where it was.

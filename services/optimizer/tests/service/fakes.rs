@@ -36,6 +36,8 @@ pub(crate) enum Mood {
     Away,
     /// Takes the call and never answers.
     Silent,
+    /// Answers NOT_FOUND.
+    Unwilling,
 }
 
 impl Mood {
@@ -44,6 +46,9 @@ impl Mood {
             Self::Willing => Ok(()),
             Self::Away => Err(Status::unavailable("away for the test")),
             Self::Silent => std::future::pending().await,
+            Self::Unwilling => {
+                Err(status::error(Code::NotFound, "UNKNOWN_AGENT", "gone for the test"))
+            }
         }
     }
 }

@@ -60,6 +60,26 @@ async fn a_roll_back_that_the_orchestrator_does_not_take_is_done_later() {
 }
 
 #[tokio::test]
+async fn what_the_orchestrator_refuses_is_said_and_not_tried_again() {
+    let world = World::with_weak_writer().await;
+    world.orchestrator.state().mood = Mood::Unwilling;
+    let refused = world.optimize("writer").await.unwrap().experiments.remove(0);
+    let expected = "; refused: orchestrator: gone for the test";
+    assert!(refused.reason.ends_with(expected), "{}", refused.reason);
+    let versions = world.versions("writer").await;
+    assert_eq!(names(&versions), [("v1", false), ("config", true)]);
+    assert_eq!(versions[0].reason, "refused by the orchestrator: gone for the test");
+
+    // The next is tried, and that one only.
+    world.orchestrator.state().mood = Mood::Willing;
+    let next = world.optimize("writer").await.unwrap().experiments.remove(0);
+    assert_eq!(next.new_version, "v2");
+    let told: Vec<_> =
+        world.orchestrator.state().told.iter().map(|told| told.version.clone()).collect();
+    assert_eq!(told, ["v2"]);
+}
+
+#[tokio::test]
 async fn without_postgres_nothing_is_changed_and_with_it_all_goes_on() {
     let mut world = World::with(alina_testkit::SuiteBuilder::own_postgres).await;
     let case = world.add_case("writer", "Way?", "tram", "key").await.unwrap();

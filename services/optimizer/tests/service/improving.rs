@@ -90,17 +90,19 @@ async fn instructions_that_are_no_better_are_kept_but_never_used() {
 
     // Better on one case of six only.
     world.inference.state().answer =
-        |system| if system.contains("once") { GOOD.into() } else { LOOP.into() };
+        |system| if system.contains("once") { GOOD.into() } else { "No idea.".into() };
     world.inference.state().judge = |question| {
-        if question.contains("place 3?") && question.contains("tram") { 10 } else { 0 }
+        if question.contains("place 3?") && question.contains("tram") { 10 } else { 5 }
     };
     world.inference.state().new_instructions = "Be good once.".into();
     let chance = world.optimize("writer").await.unwrap().experiments.remove(0);
-    assert_eq!(chance.new_version, "v3");
+    assert!(!chance.promoted, "{chance:?}");
+    let expected = "it may be chance: +0.056 on 6 cases, 1 of them better, lower bound +0.000";
+    assert!(chance.reason.starts_with(expected), "{}", chance.reason);
 
+    assert_eq!(world.orchestrator.state().arrived, 0);
     let versions = world.versions("writer").await;
-    let expected =
-        [("v3", chance.promoted), ("v2", false), ("v1", false), ("config", !chance.promoted)];
+    let expected = [("v3", false), ("v2", false), ("v1", false), ("config", true)];
     assert_eq!(names(&versions), expected);
     assert!(versions[1].reason.starts_with("not promoted: "), "{}", versions[1].reason);
     assert_eq!(versions[2].instructions, "Be vague.");
