@@ -36,7 +36,13 @@ async fn grpcurl_and_grpcio_list_describe_and_call_every_service() {
         let address = address(&suite, service);
         let grpcurl = |arguments: &[&str]| {
             let mut command = Command::new(home.join("bin/grpcurl"));
-            text(&command.arg("-plaintext").args(arguments).output().expect("./deploy/bootstrap setup"))
+            text(
+                &command
+                    .arg("-plaintext")
+                    .args(arguments)
+                    .output()
+                    .expect("./deploy/bootstrap setup"),
+            )
         };
         let listed = grpcurl(&[&address, "list"]);
         for expected in [service.grpc_name(), "grpc.health.v1.Health"] {

@@ -60,17 +60,18 @@ fn options(folder: &Path, port: u16) -> PostgresOptions {
 
 /// Ends the server and removes its folder when the run has ended.
 fn watch(folder: &Path, run: i32, server: u32) {
-    let script = r#"while kill -0 "$1" 2>/dev/null; do sleep 0.5; done
-        kill -QUIT "$2"; while kill -0 "$2" 2>/dev/null; do sleep 0.1; done; rm -rf "$3""#;
-    Command::new("/bin/sh")
+    // In the background of a shell that ends at once: nobody waits for it, and it outlives us.
+    let script = r#"(while kill -0 "$1" 2>/dev/null; do sleep 0.5; done; kill -QUIT "$2"
+        while kill -0 "$2" 2>/dev/null; do sleep 0.1; done; rm -rf "$3") &"#;
+    let shell = Command::new("/bin/sh")
         .args(["-c", script, "alina-testkit", &run.to_string(), &server.to_string()])
         .arg(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0)
-        .spawn()
-        .expect("/bin/sh");
+        .status();
+    assert!(shell.is_ok_and(|status| status.success()), "/bin/sh starts the watchdog");
 }
 
 /// A server of a suite's own, that its test may kill.

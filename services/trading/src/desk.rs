@@ -22,8 +22,15 @@ use crate::{
 const QUEUE: usize = 256;
 
 enum Request {
-    Place { order: Order, content: Vec<u8>, answer: oneshot::Sender<Result<Placed, TradingError>> },
-    Cancel { id: Uuid, answer: oneshot::Sender<Result<Order, TradingError>> },
+    Place {
+        order: Box<Order>,
+        content: Vec<u8>,
+        answer: oneshot::Sender<Result<Placed, TradingError>>,
+    },
+    Cancel {
+        id: Uuid,
+        answer: oneshot::Sender<Result<Order, TradingError>>,
+    },
 }
 
 /// An order that was taken.
@@ -79,7 +86,7 @@ impl Desk {
                 request = self.requests.recv() => match request {
                     Some(Request::Place { order, content, answer }) => {
                         // Who asked may have gone; what was done is written down.
-                        let _ = answer.send(self.place(order, &content).await);
+                        let _ = answer.send(self.place(*order, &content).await);
                     }
                     Some(Request::Cancel { id, answer }) => {
                         let _ = answer.send(self.cancel(id).await);
@@ -173,7 +180,7 @@ impl Handle {
         order: Order,
         content: Vec<u8>,
     ) -> Result<Placed, TradingError> {
-        self.ask(|answer| Request::Place { order, content, answer }).await
+        self.ask(|answer| Request::Place { order: Box::new(order), content, answer }).await
     }
 
     pub(crate) async fn cancel(&self, id: Uuid) -> Result<Order, TradingError> {

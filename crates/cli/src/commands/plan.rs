@@ -96,7 +96,11 @@ fn make_secrets(folder: &Path) -> Result<(), Failure> {
             let mut options = fs::OpenOptions::new();
             let file = options.write(true).create_new(true).mode(0o444).open(folder.join(name));
             match file {
-                Ok(mut file) => io::Write::write_all(&mut file, random()?.as_bytes())?,
+                Ok(mut file) => {
+                    io::Write::write_all(&mut file, random()?.as_bytes())?;
+                    // Whatever this user's umask: the containers' users must be able to read it.
+                    file.set_permissions(fs::Permissions::from_mode(0o444))?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }

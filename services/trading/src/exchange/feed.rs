@@ -16,7 +16,7 @@ pub enum Feed {
     /// Geometric random walks.
     Generated {
         /// Seeded.
-        random: StdRng,
+        random: Box<StdRng>,
         /// What walks.
         markets: Vec<Market>,
         /// Where it is.
@@ -36,7 +36,11 @@ impl Feed {
     #[must_use]
     pub fn generated(seed: u64, markets: Vec<Market>) -> Self {
         let prices = markets.iter().map(|market| (market.symbol.clone(), market.start_price));
-        Self::Generated { random: StdRng::seed_from_u64(seed), prices: prices.collect(), markets }
+        Self::Generated {
+            random: Box::new(StdRng::seed_from_u64(seed)),
+            prices: prices.collect(),
+            markets,
+        }
     }
 
     /// Reads lines of `timestamp,symbol,price`, in order of time; lines that do not begin with a
