@@ -1,6 +1,12 @@
 //! Tokens per second through the gRPC surface: one answer alone, then four at once.
 //! `cargo bench -p alina-inference-gateway`
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a program for people, that stops at the first fault"
+)]
+
 use std::time::Instant;
 
 use alina_proto::{

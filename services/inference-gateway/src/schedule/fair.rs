@@ -35,8 +35,10 @@ pub struct FairQueue {
     waiting: usize,
     last: u64,
     lines: HashMap<AgentId, Line>,
-    /// Agents with requests waiting, the next one first.
+    /// Agents with requests waiting, the one whose turn it is first.
     turns: VecDeque<AgentId>,
+    /// The first of them has had its quantum.
+    granted: bool,
 }
 
 impl FairQueue {
@@ -51,6 +53,7 @@ impl FairQueue {
             last: 0,
             lines: HashMap::new(),
             turns: VecDeque::new(),
+            granted: false,
         }
     }
 
@@ -113,9 +116,13 @@ impl FairQueue {
             let agent = self.turns.front()?.clone();
             let line = self.lines.get_mut(&agent)?;
             let (ticket, cost) = *line.waiting.front()?;
-            if line.credit < i64::from(cost) {
+            if !self.granted {
                 line.credit += QUANTUM;
+                self.granted = true;
+            }
+            if line.credit < i64::from(cost) {
                 self.turns.rotate_left(1);
+                self.granted = false;
                 continue;
             }
             line.credit -= i64::from(cost);
@@ -140,6 +147,7 @@ impl FairQueue {
     fn close_if_empty(&mut self, agent: &AgentId) {
         if self.lines.get(agent).is_some_and(|line| line.waiting.is_empty()) {
             self.lines.remove(agent);
+            self.granted &= self.turns.front() != Some(agent);
             self.turns.retain(|turn| turn != agent);
         }
     }

@@ -230,17 +230,14 @@ mod tests {
 
     use super::*;
 
-    fn agent() -> AgentId {
-        AgentId::new("a")
-    }
-
     #[tokio::test]
     async fn a_place_given_back_goes_to_who_waits() {
+        let agent = AgentId::new("a");
         let scheduler = Scheduler::new(1, 1);
-        let mut first = scheduler.place(&agent(), 10).await.unwrap();
-        let mut second = Box::pin(scheduler.place(&agent(), 10));
+        let mut first = scheduler.place(&agent, 10).await.unwrap();
+        let mut second = Box::pin(scheduler.place(&agent, 10));
         assert!(second.as_mut().now_or_never().is_none());
-        let refused = scheduler.place(&agent(), 10).await.unwrap_err();
+        let refused = scheduler.place(&agent, 10).await.unwrap_err();
         assert!(matches!(refused, Error::QueueFull { waiting: 1, .. }), "{refused}");
         first.used(3, 4);
         drop(first);
@@ -254,14 +251,15 @@ mod tests {
 
     #[tokio::test]
     async fn who_stops_waiting_leaves_the_queue_at_every_moment() {
+        let agent = AgentId::new("a");
         let scheduler = Scheduler::new(1, 2);
-        let first = scheduler.place(&agent(), 10).await.unwrap();
-        let mut waits = Box::pin(scheduler.place(&agent(), 10));
+        let first = scheduler.place(&agent, 10).await.unwrap();
+        let mut waits = Box::pin(scheduler.place(&agent, 10));
         assert!(waits.as_mut().now_or_never().is_none());
         drop(waits);
         assert_eq!(scheduler.load().waiting, 0);
         // Served, but gone before it noticed.
-        let mut served = Box::pin(scheduler.place(&agent(), 10));
+        let mut served = Box::pin(scheduler.place(&agent, 10));
         assert!(served.as_mut().now_or_never().is_none());
         drop(first);
         assert_eq!(scheduler.load().running, 1);

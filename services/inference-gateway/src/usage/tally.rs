@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn totals_grow_within_an_hour_and_are_forgotten_after_it() {
-        let at = |minute| DateTime::from_timestamp(1_795_440_000 + minute * 60, 0).unwrap();
+        let at = |minute: i64| DateTime::from_timestamp(1_795_438_800 + minute * 60, 0).unwrap();
         let mut tally = Tally::new(Uuid::nil());
         tally.add(&used("a"), at(1));
         tally.add(&used("a"), at(59));

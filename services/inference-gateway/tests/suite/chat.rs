@@ -1,15 +1,20 @@
 //! Conversations.
 
-use alina_proto::inference::v1::{ChatRequest, FinishReason, Sampling};
+use alina_proto::inference::v1::{
+    ChatRequest, ChatStreamRequest, FinishReason, Message, Role, Sampling,
+};
 use futures::future::join_all;
+use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::support::{ask, assert_refused, chat, gateway, long, stream, user};
+use crate::support::{
+    ask, assert_refused, chat, gateway, gateway_with_small_window, long, stream, user,
+};
 
 #[tokio::test]
 async fn a_question_is_answered_with_what_it_took() {
-    let suite = gateway().start().await;
+    let suite = gateway().set("inference_gateway.threads", json!(0)).start().await;
     let client = suite.connector().inference();
     let answer = chat(&client, ask("What is the capital of France?")).await.unwrap();
     assert!(answer.content.contains("Paris"), "{answer:?}");
@@ -39,18 +44,16 @@ async fn the_pieces_of_a_stream_are_the_answer() {
 }
 
 #[tokio::test]
-async fn a_conversation_is_remembered_and_a_system_message_obeyed() {
+async fn earlier_turns_count() {
     let suite = gateway().start().await;
     let client = suite.connector().inference();
-    let mut request = ask("My name is Ludmilla.");
-    let answer = chat(&client, request.clone()).await.unwrap();
-    request.messages.push(alina_proto::inference::v1::Message {
-        role: alina_proto::inference::v1::Role::Assistant.into(),
-        content: answer.content,
-    });
-    request.messages.push(user("What is my name?"));
+    let mut request = ask("Say red");
+    for (answer, next) in [("red", "Say blue"), ("blue", "Say green"), ("green", "Say yellow")] {
+        request.messages.push(Message { role: Role::Assistant.into(), content: answer.to_owned() });
+        request.messages.push(user(next));
+    }
     let answer = chat(&client, request).await.unwrap();
-    assert!(answer.content.contains("Ludmilla"), "{answer:?}");
+    assert_eq!(answer.content.trim().to_lowercase(), "yellow", "{answer:?}");
 }
 
 #[tokio::test]
@@ -115,13 +118,16 @@ async fn max_tokens_and_the_window_end_an_answer() {
         chat(&client, ChatRequest { max_tokens: 3, ..ask("Tell me a story.") }).await.unwrap();
     assert_eq!(cut.finish_reason(), FinishReason::Length);
     assert_eq!(cut.usage.unwrap().completion_tokens, 3);
-    // More than what is left of the window.
-    let mut request = long("a", 4_000);
-    request.messages = vec![user("word ".repeat(3_900))];
-    let cut = chat(&client, request).await.unwrap();
+    let suite = gateway_with_small_window().start().await;
+    let client = suite.connector().inference();
+    let cut = chat(&client, long("a", 4_000)).await.unwrap();
     let usage = cut.usage.unwrap();
     assert_eq!(cut.finish_reason(), FinishReason::Length);
-    assert_eq!(usage.prompt_tokens + usage.completion_tokens, 4_096, "{usage:?}");
+    assert_eq!(usage.prompt_tokens + usage.completion_tokens, 256, "{usage:?}");
+    let mut full = ask("word ".repeat(200));
+    full.max_tokens = 0;
+    let cut = chat(&client, full).await.unwrap().usage.unwrap();
+    assert!(cut.prompt_tokens + cut.completion_tokens <= 256, "{cut:?}");
 }
 
 #[tokio::test]
@@ -164,7 +170,7 @@ async fn every_field_is_checked_and_named() {
     let suite = gateway().start().await;
     let client = suite.connector().inference();
     let bad = ChatRequest {
-        messages: vec![alina_proto::inference::v1::Message::default(), user("a\0b")],
+        messages: vec![Message::default(), user("a\0b")],
         sampling: Some(Sampling {
             temperature: Some(f32::NAN),
             top_p: Some(0.0),
@@ -204,7 +210,7 @@ async fn every_field_is_checked_and_named() {
     ] {
         assert!(fields.iter().any(|one| one == field), "{field} is missing of {fields:?}");
     }
-    let request = alina_proto::inference::v1::ChatStreamRequest { chat: Some(bad) };
+    let request = ChatStreamRequest { chat: Some(bad) };
     let says = assert_refused(
         client.clone().chat_stream(request).await,
         Code::InvalidArgument,

@@ -76,7 +76,7 @@ async fn a_spoilt_or_missing_file_says_which_what_and_how_to_mend_it() {
     for (name, says) in [
         ("spoilt", sha256),
         ("cut", "corrupt"),
-        ("head", "ends too early"),
+        ("head", "no sound GGUF header"),
         ("other", "\"GGUF\" was expected"),
         ("missing", "missing"),
     ] {

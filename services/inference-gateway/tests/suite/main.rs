@@ -1,9 +1,16 @@
 //! The gateway through its real program, with the real models.
 
+#[cfg(test)]
 mod chat;
+#[cfg(test)]
 mod embed;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod load;
+#[cfg(test)]
 mod ollama;
+#[cfg(test)]
 mod schema;
+#[cfg(test)]
 mod support;

@@ -9,7 +9,7 @@ use alina_proto::inference::v1::{
     ChatRequest, EmbedRequest, FinishReason, ListModelsRequest, ModelKind, ModelState,
 };
 use axum::{
-    Json, Router,
+    Router,
     body::{Body, Bytes},
     extract::State,
     http::StatusCode,
@@ -35,7 +35,7 @@ impl FakeOllama {
             .route("/api/chat", post(Self::chat))
             .route("/api/embed", post(Self::embed))
             .route("/api/tags", get(Self::tags))
-            .route("/api/version", get(async || Json(json!({ "version": "0.12.3" }))))
+            .route("/api/version", get(async || json!({ "version": "0.12.3" }).to_string()))
             .with_state(fake.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -47,7 +47,8 @@ impl FakeOllama {
         self.asked.lock().unwrap().last().unwrap().clone()
     }
 
-    async fn chat(State(fake): State<Self>, Json(request): Json<Value>) -> Response {
+    async fn chat(State(fake): State<Self>, request: String) -> Response {
+        let request: Value = serde_json::from_str(&request).unwrap();
         fake.asked.lock().unwrap().push(request.clone());
         let line = |value: Value| format!("{value}\n");
         let piece = |text: &str| {
@@ -62,7 +63,7 @@ impl FakeOllama {
         let lines = match request["model"].as_str().unwrap() {
             "gone" => {
                 let error = json!({ "error": "model 'gone' not found" });
-                return (StatusCode::NOT_FOUND, Json(error)).into_response();
+                return (StatusCode::NOT_FOUND, error.to_string()).into_response();
             }
             "broken" => vec![piece("half"), line(json!({ "error": "out of memory" }))],
             "cut" => vec![piece("half")],
@@ -84,19 +85,21 @@ impl FakeOllama {
         Body::from_stream(body).into_response()
     }
 
-    async fn embed(State(fake): State<Self>, Json(request): Json<Value>) -> Json<Value> {
+    async fn embed(State(fake): State<Self>, request: String) -> String {
+        let request: Value = serde_json::from_str(&request).unwrap();
         fake.asked.lock().unwrap().push(request.clone());
         let count = request["input"].as_array().unwrap().len();
-        Json(json!({ "embeddings": vec![vec![3.0, 4.0]; count], "prompt_eval_count": 9 }))
+        json!({ "embeddings": vec![vec![3.0, 4.0]; count], "prompt_eval_count": 9 }).to_string()
     }
 
-    async fn tags() -> Json<Value> {
+    async fn tags() -> String {
         let details =
             json!({ "family": "qwen3", "parameter_size": "7.6B", "quantization_level": "Q4_K_M" });
-        Json(json!({ "models": [
+        json!({ "models": [
             { "name": "qwen3:latest", "size": 4_683_087_332_u64, "details": details },
             { "name": "nomic-embed-text:latest", "size": 274_302_450, "details": { "family": "nomic-bert" } },
-        ] }))
+        ] })
+        .to_string()
     }
 }
 

@@ -13,13 +13,31 @@ use futures::StreamExt;
 use serde_json::json;
 use tonic::{Code, Status};
 
-pub(crate) type Client = inference_service_client::InferenceServiceClient<alina_client::Channel>;
+pub(crate) type Client =
+    inference_service_client::InferenceServiceClient<alina_client::PeerChannel>;
 
 /// One gateway; its models are those of the repository's config.yaml.
 pub(crate) fn gateway() -> SuiteBuilder {
     Suite::builder()
         .service(Service::InferenceGateway)
         .set("inference_gateway.preload", json!(false))
+        // Other tests run beside this one: threads that wait for each other must not outnumber CPUs.
+        .set("inference_gateway.threads", json!(1))
+}
+
+/// One gateway whose chat model has a window of 256 tokens.
+pub(crate) fn gateway_with_small_window() -> SuiteBuilder {
+    gateway().set(
+        "inference_gateway.models",
+        json!([{
+            "name": "small",
+            "kind": "chat",
+            "path": "SmolLM2-135M-Instruct.Q4_1.gguf",
+            "context_length": 256,
+            "max_tokens": 64,
+            "aliases": ["default"],
+        }]),
+    )
 }
 
 pub(crate) fn user(content: impl Into<String>) -> Message {
