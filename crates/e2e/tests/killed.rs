@@ -1,5 +1,7 @@
 //! `kill -9` in the midst of a run: the run ends with an answer, its journal has every step once.
 
+#![cfg(test)]
+
 use alina_e2e::{assert_sound, start, wait_for_end, wait_for_steps};
 use alina_proto::Service;
 use alina_testkit::Suite;

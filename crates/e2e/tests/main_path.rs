@@ -1,10 +1,14 @@
 //! A goal goes through the whole suite, and what was learned outlives a restart.
 
+#![cfg(test)]
+
 use alina_e2e::{assert_sound, start, wait_for_end};
 use alina_proto::{
     Service,
     memory::v1::{GetStatsRequest, ListActionsRequest, SearchRequest},
-    orchestrator::v1::{AskRequest, RaiseAlertRequest, ask_response::Event as Ask},
+    orchestrator::v1::{
+        AskRequest, ListAlertsRequest, RaiseAlertRequest, ask_response::Event as Ask,
+    },
     trading::v1::{OrderState, OrderType, PlaceOrderRequest, Side},
 };
 use alina_testkit::Suite;
@@ -92,7 +96,8 @@ async fn a_breach_in_trading_reaches_the_orchestrator() {
     // The fee alone is a drawdown: the alert must come.
     let mut told = false;
     for _ in 0..100 {
-        let alerts = connector.orchestrator().list_alerts(Default::default()).await.unwrap();
+        let alerts =
+            connector.orchestrator().list_alerts(ListAlertsRequest::default()).await.unwrap();
         told = alerts.into_inner().alerts.iter().any(|alert| alert.source == "trading");
         if told {
             break;

@@ -1,5 +1,7 @@
 //! Clients that know the suite only by reflection: grpcurl and Python's grpcio.
 
+#![cfg(test)]
+
 use std::process::{Command, Output};
 
 use alina_proto::Service;

@@ -1,5 +1,7 @@
 //! Several runs at once share the model fairly and within its bound.
 
+#![cfg(test)]
+
 use alina_e2e::{assert_sound, start, wait_for_end};
 use alina_proto::{Service, inference::v1::GetLoadRequest};
 use alina_testkit::Suite;

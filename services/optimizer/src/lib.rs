@@ -106,7 +106,7 @@ pub async fn build(ctx: Context<OptimizerConfig>) -> Result<Routes, StartError> 
         let rounds = schedule::run(Arc::clone(&optimizer), interval, metrics);
         let shutdown = ctx.shutdown.clone();
         ctx.spawn("schedule", async move {
-            shutdown.run_until_cancelled(rounds).await;
+            Box::pin(shutdown.run_until_cancelled(rounds)).await;
         });
     }
     Ok(Routes::new(OptimizerServiceServer::new(Grpc { optimizer, store, scorer, config })))

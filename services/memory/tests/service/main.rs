@@ -1,5 +1,7 @@
 //! The memory through its real program, over a real PostgreSQL and Redis.
 
+#![cfg(test)]
+
 mod reading;
 mod writing;
 

@@ -1,5 +1,7 @@
 //! The trading service through its real program, over a real PostgreSQL.
 
+#![cfg(test)]
+
 mod fake_orchestrator;
 
 use alina_client::PeerChannel;
