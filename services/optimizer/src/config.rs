@@ -11,7 +11,8 @@ use crate::score::{Function, Weights};
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
-    /// Minutes between two rounds, 0.01 to 10080; 0: rounds only on demand.
+    /// Minutes between two rounds, 0.01 to 10080; 0: rounds only on demand. The first comes about
+    /// ten minutes after the start, or an interval if that is shorter.
     pub interval_minutes: f64,
     /// An agent whose rolling score is under this is improved, 0 to 1.
     pub threshold: f64,

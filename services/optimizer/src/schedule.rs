@@ -6,9 +6,9 @@ use rand::RngExt;
 
 use crate::{metrics::Metrics, optimizer::Optimizer};
 
-/// The first round comes about that long after the start, so that a suite that is often restarted
-/// gets its rounds, too; never later than the interval.
-const FIRST: Duration = Duration::from_secs(120);
+/// The first round comes about that long after the start, or after an interval if that is shorter:
+/// a suite that is often restarted gets its rounds, too, and one just started is not slowed.
+const FIRST: Duration = Duration::from_secs(600);
 
 /// Makes rounds until it is dropped. Waits are jittered: services that start together do not work
 /// together.

@@ -11,10 +11,10 @@ use crate::text::excerpt;
 const INPUT_BYTES: usize = 2_000;
 const OUTPUT_BYTES: usize = 4_000;
 /// The longest reason.
-const REASON_CHARACTERS: usize = 200;
+const REASON_CHARACTERS: usize = 120;
 
 /// Tokens that the longest judgement needs at most.
-pub const MAX_TOKENS: u32 = 200;
+pub const MAX_TOKENS: u32 = 160;
 
 /// What the judge is.
 pub const SYSTEM: &str = "You judge how well an answer does what its task asks for. First give \

@@ -90,6 +90,8 @@ pub(crate) struct OrchestratorState {
     pub(crate) arrived: usize,
     /// What SetInstructions does.
     pub(crate) mood: Mood,
+    /// Of all agents; `None` for one that tells whose it is.
+    pub(crate) model: Option<String>,
 }
 
 /// The orchestrator's stand-in.
@@ -139,7 +141,7 @@ impl OrchestratorState {
             name: name.into(),
             instructions,
             instructions_version: version,
-            model: format!("model-of-{name}"),
+            model: self.model.clone().unwrap_or_else(|| format!("model-of-{name}")),
             ..Agent::default()
         }
     }

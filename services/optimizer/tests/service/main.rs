@@ -10,6 +10,8 @@ mod faults;
 #[cfg(test)]
 mod improving;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod scoring;
 #[cfg(test)]
 mod world;
