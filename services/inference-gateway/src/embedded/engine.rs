@@ -45,7 +45,7 @@ pub(super) struct Sequence {
     pub(super) choice: Choice,
     pub(super) text: AnswerText,
     pub(super) max_tokens: u32,
-    /// Calculated by itself: how a batch is put together shows in the last bits of the results.
+    /// Calculated by itself, from its beginning: some kernels round otherwise in larger batches.
     pub(super) alone: bool,
     pub(super) place: Place,
     pub(super) out: mpsc::Sender<Result<Event, Error>>,

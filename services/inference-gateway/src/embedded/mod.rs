@@ -216,7 +216,7 @@ fn prepare(model: ModelName, running: Arc<Running>, chat: Chat) -> Result<Box<dy
         // With a schema the schema alone says where the answer ends.
         text: AnswerText::new(if chat.schema.is_some() { Vec::new() } else { chat.stop }),
         max_tokens: chat.max_tokens.min(context - tokens),
-        // Results must not depend on who else is in the batch.
+        // The same seed gives the same text, whoever else is in the batch.
         alone: chat.sampling.seed.is_some(),
         prompt,
         running,

@@ -6,9 +6,9 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::chat::AgentId;
 
-/// What an agent may spend in one turn. About a long answer with its prompt: smaller makes more
-/// turns, larger lets one agent run more requests in a row.
-const QUANTUM: i64 = 1024;
+/// What an agent may spend in one turn. About a short answer with its prompt: larger would let one
+/// agent run several in a row, smaller would only make more turns.
+const QUANTUM: i64 = 256;
 
 /// One request in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -298,9 +298,9 @@ mod tests {
             let mut used: BTreeMap<AgentId, i64> = BTreeMap::new();
             let mut running = VecDeque::new();
             let cost = |agent: &AgentId| sizes[agent.0[6..].parse::<usize>().unwrap()];
-            for n in 0..sizes.len() {
+            for (n, size) in sizes.iter().enumerate() {
                 for _ in 0..8 {
-                    queue.enter(&agent(n), sizes[n]).unwrap();
+                    queue.enter(&agent(n), *size).unwrap();
                 }
             }
             let largest = i64::from(*sizes.iter().max().unwrap());
