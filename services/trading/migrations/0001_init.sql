@@ -53,6 +53,13 @@ CREATE TABLE account (
   day_equity numeric NOT NULL          -- at the day's beginning
 );
 
+-- Last prices, so that a restart does not move the market.
+CREATE TABLE prices (
+  symbol text PRIMARY KEY,
+  price numeric NOT NULL CHECK (price > 0),
+  at timestamptz NOT NULL
+);
+
 -- Alerts that are on.
 CREATE TABLE active_alerts (
   name text PRIMARY KEY,

@@ -20,6 +20,8 @@ pub struct TradingConfig {
     /// Of the account; every market's quote currency.
     pub currency: String,
     /// What the account begins with.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub deposit: Decimal,
     /// Between two prices, in milliseconds.
     pub tick_ms: u64,
@@ -35,6 +37,15 @@ pub struct TradingConfig {
     pub alerts: AlertsConfig,
 }
 
+/// A decimal as a string, or as a number that YAML or an environment variable made of it.
+fn decimal<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Decimal, D::Error> {
+    let text = match serde_json::Value::deserialize(from)? {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    text.parse().map_err(|_| serde::de::Error::custom("must be a decimal such as \"0.01\""))
+}
+
 /// A pair that is traded.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -42,18 +53,32 @@ pub struct MarketConfig {
     /// BASE/QUOTE.
     pub symbol: String,
     /// Prices are multiples of it.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub tick_size: Decimal,
     /// Quantities are multiples of it.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub lot_size: Decimal,
     /// Of the value, for orders that rested.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub maker_fee: Decimal,
     /// Of the value, for orders that took.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub taker_fee: Decimal,
     /// Before the first tick.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub start_price: Decimal,
     /// Of the book's levels, in the base currency.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub depth: Decimal,
     /// Standard deviation of a tick's relative change.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub volatility: Decimal,
 }
 
@@ -62,10 +87,16 @@ pub struct MarketConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
     /// In the account's currency.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub max_order_value: Decimal,
     /// Of one market.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub max_position_value: Decimal,
     /// Since the beginning of the UTC day: no buying after that.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub max_daily_loss: Decimal,
     /// Resting at once.
     pub max_open_orders: u32,
@@ -76,8 +107,12 @@ pub struct LimitsConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct AlertsConfig {
     /// From the highest equity so far, 0 to 1.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub max_drawdown: Decimal,
     /// Since the beginning of the UTC day.
+    #[serde(deserialize_with = "decimal")]
+    #[schemars(with = "String")]
     pub max_daily_loss: Decimal,
 }
 

@@ -18,6 +18,10 @@ use crate::{
     store::{Store, state_name},
 };
 
+/// PostgreSQL has this long for an event; past that nobody knows whether it was written.
+const WRITE_WITHIN: Duration = Duration::from_secs(5);
+/// Prices alone are written down once in so many ticks.
+const PRICES_EVERY: u32 = 10;
 /// Orders that may wait for the desk.
 const QUEUE: usize = 256;
 
@@ -50,7 +54,18 @@ pub(crate) struct Desk {
     tick: Duration,
     requests: mpsc::Receiver<Request>,
     published: watch::Sender<Arc<Exchange>>,
-    told: Arc<Notify>,
+    told: Arc<News>,
+    /// Whether a write failed: it may have been done all the same, so the tables are read before
+    /// the next event.
+    in_doubt: bool,
+    ticks: u32,
+}
+
+/// Wakes those who tell others.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    pub(crate) alerts: Notify,
+    pub(crate) actions: Notify,
 }
 
 /// The way to the desk.
@@ -67,11 +82,26 @@ impl Desk {
         store: Store,
         metrics: Metrics,
         tick: Duration,
-        told: Arc<Notify>,
+        told: Arc<News>,
     ) -> (Self, Handle) {
         let (sender, requests) = mpsc::channel(QUEUE);
         let (published, seen) = watch::channel(Arc::new(exchange.clone()));
-        let desk = Self { exchange, feed, store, metrics, tick, requests, published, told };
+        let mut feed = feed;
+        for (symbol, price, _) in exchange.prices() {
+            feed.resume(symbol, price);
+        }
+        let desk = Self {
+            exchange,
+            feed,
+            store,
+            metrics,
+            tick,
+            requests,
+            published,
+            told,
+            in_doubt: false,
+            ticks: 0,
+        };
         (desk, Handle { requests: sender, published: seen })
     }
 
@@ -98,22 +128,45 @@ impl Desk {
     }
 
     async fn prices(&mut self) {
+        if let Err(error) = self.be_sure().await {
+            tracing::warn!(%error, "prices stand still until PostgreSQL answers");
+            return;
+        }
         let prices = self.feed.tick();
         let mut next = self.exchange.clone();
         let changes = next.tick(&prices, Utc::now());
         let quiet =
             changes == Changes::default() && next.account().day == self.exchange.account().day;
-        if quiet {
-            // Prices alone are not written down; heights between two orders are not missed by much.
-            self.take_over(next, &changes);
-        } else if let Err(error) = self.write(next, &changes, &[]).await {
-            tracing::warn!(%error, "prices are passed over until PostgreSQL answers");
+        if !quiet {
+            if let Err(error) = self.write(next, &changes, &[]).await {
+                tracing::warn!(%error, "an event of the market could not be written down");
+            }
+            return;
+        }
+        self.take_over(next, &changes);
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(PRICES_EVERY) {
+            // Worth little: the next write has them as well.
+            let written = self.store.write_prices(&self.exchange);
+            let _ = tokio::time::timeout(WRITE_WITHIN, written).await;
         }
     }
 
+    /// Reads the tables again after a write of which nobody knows whether it was done.
+    async fn be_sure(&mut self) -> Result<(), TradingError> {
+        if self.in_doubt {
+            let restored = in_time(self.store.restore(self.exchange.clone())).await?;
+            self.take_over(restored, &Changes::default());
+            self.in_doubt = false;
+        }
+        Ok(())
+    }
+
     async fn place(&mut self, order: Order, content: &[u8]) -> Result<Placed, TradingError> {
+        self.be_sure().await?;
         let id = order.id;
-        if let Some((earlier, with)) = self.store.by_client_id(&order.client_order_id).await? {
+        let known = in_time(self.store.by_client_id(&order.client_order_id)).await?;
+        if let Some((earlier, with)) = known {
             if with != content {
                 return Err(TradingError::KeyReused(earlier.client_order_id));
             }
@@ -128,6 +181,7 @@ impl Desk {
     }
 
     async fn cancel(&mut self, id: Uuid) -> Result<Order, TradingError> {
+        self.be_sure().await?;
         let mut next = self.exchange.clone();
         match next.cancel(id, Utc::now()) {
             Ok(changes) => {
@@ -136,7 +190,7 @@ impl Desk {
                 order.ok_or(TradingError::Refused(Refusal::NoOrder(id)))
             }
             Err(refusal) => {
-                let known = self.store.order(id).await?;
+                let known = in_time(self.store.order(id)).await?;
                 Err(known.map_or(refusal, |(order, _)| Refusal::Closed {
                     id,
                     state: state_name(order.state),
@@ -151,9 +205,12 @@ impl Desk {
         changes: &Changes,
         content: &[u8],
     ) -> Result<(), TradingError> {
-        self.store.write(&next, changes, content).await?;
+        self.in_doubt = true;
+        in_time(self.store.write(&next, changes, content)).await?;
+        self.in_doubt = false;
         self.take_over(next, changes);
-        self.told.notify_one();
+        self.told.alerts.notify_one();
+        self.told.actions.notify_one();
         Ok(())
     }
 
@@ -161,6 +218,16 @@ impl Desk {
         self.metrics.see(&next, changes);
         self.exchange = next;
         self.published.send_replace(Arc::new(self.exchange.clone()));
+    }
+}
+
+/// A silent database is told as one that is away: the desk must not wait for ever.
+async fn in_time<T>(
+    asked: impl Future<Output = Result<T, TradingError>>,
+) -> Result<T, TradingError> {
+    match tokio::time::timeout(WRITE_WITHIN, asked).await {
+        Ok(answer) => answer,
+        Err(_) => Err(TradingError::StoreUnavailable("no answer".to_owned())),
     }
 }
 

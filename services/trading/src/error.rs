@@ -12,7 +12,7 @@ pub enum TradingError {
     #[error("client_order_id `{0}` was used for another order: use a new one")]
     KeyReused(String),
     /// PostgreSQL does not answer.
-    #[error("PostgreSQL does not answer ({0}); nothing was ordered, try again")]
+    #[error("PostgreSQL does not answer ({0}); try again with the same client_order_id")]
     StoreUnavailable(String),
     /// PostgreSQL refused: a fault in this service.
     #[error("PostgreSQL refused: {0}")]

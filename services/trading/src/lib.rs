@@ -22,12 +22,16 @@ use std::sync::Arc;
 
 use alina_proto::trading::v1::trading_service_server::TradingServiceServer;
 use alina_service::{Context, StartError};
-use tokio::sync::Notify;
 use tonic::service::Routes;
 
 use crate::{
-    config::TradingConfig, desk::Desk, exchange::Exchange, grpc::Grpc, metrics::Metrics,
-    outbox::Outbox, store::Store,
+    config::TradingConfig,
+    desk::{Desk, News},
+    exchange::Exchange,
+    grpc::Grpc,
+    metrics::Metrics,
+    outbox::Outbox,
+    store::Store,
 };
 
 /// Builds the service.
@@ -42,7 +46,7 @@ pub async fn build(ctx: Context<TradingConfig>) -> Result<Routes, StartError> {
 
     let fresh = Exchange::new(ctx.config.rules(), chrono::Utc::now());
     let exchange = store.restore(fresh).await.map_err(StartError::other)?;
-    let told = Arc::new(Notify::new());
+    let told = Arc::new(News::default());
     let (desk, handle) =
         Desk::new(exchange, feed, store.clone(), metrics, ctx.config.tick(), Arc::clone(&told));
     let shutdown = ctx.shutdown.clone();
@@ -57,7 +61,7 @@ pub async fn build(ctx: Context<TradingConfig>) -> Result<Routes, StartError> {
     };
     let shutdown = ctx.shutdown.clone();
     ctx.spawn("outbox", async move {
-        shutdown.run_until_cancelled(outbox.run()).await;
+        Box::pin(shutdown.run_until_cancelled(outbox.run())).await;
     });
 
     let grpc = Grpc { desk: handle, store, shutdown: ctx.shutdown.clone() };

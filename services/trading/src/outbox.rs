@@ -12,10 +12,12 @@ use alina_proto::{
     time::timestamp,
 };
 use serde_json::Value;
-use tokio::sync::Notify;
-use tonic::Status;
+use tonic::{Code, Status};
 
-use crate::store::{Message, Store};
+use crate::{
+    desk::News,
+    store::{Message, Store},
+};
 
 const BATCH: i64 = 50;
 const TELL_WITHIN: Duration = Duration::from_secs(5);
@@ -24,59 +26,79 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// What is told, and so to whom.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Alert,
+    Action,
+}
+
+impl Kind {
+    /// As the table names it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Action => "action",
+        }
+    }
+}
+
 /// The background task.
 pub(crate) struct Outbox {
     pub(crate) store: Store,
     pub(crate) orchestrator: OrchestratorServiceClient<PeerChannel>,
     pub(crate) memory: MemoryServiceClient<PeerChannel>,
-    pub(crate) written: Arc<Notify>,
+    pub(crate) written: Arc<News>,
 }
 
 impl Outbox {
-    /// Works until it is dropped.
+    /// Works until it is dropped. Alerts do not wait for the memory, nor actions for the
+    /// orchestrator.
     pub(crate) async fn run(self) {
+        tokio::join!(self.tell(Kind::Alert), self.tell(Kind::Action));
+    }
+
+    async fn tell(&self, kind: Kind) {
+        let written = match kind {
+            Kind::Alert => &self.written.alerts,
+            Kind::Action => &self.written.actions,
+        };
         let mut pause = FIRST_PAUSE;
         loop {
-            let all_told = match self.store.undelivered(BATCH).await {
-                Ok(messages) => self.tell_all(messages).await,
-                Err(error) => {
-                    tracing::debug!(%error, "the outbox waits");
-                    false
+            match self.tell_some(kind).await {
+                Ok(0) => {
+                    pause = FIRST_PAUSE;
+                    let _ = tokio::time::timeout(LOOK_EVERY, written.notified()).await;
                 }
-            };
-            if all_told {
-                pause = FIRST_PAUSE;
-                let _ = tokio::time::timeout(LOOK_EVERY, self.written.notified()).await;
-            } else {
-                tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                Ok(_) => pause = FIRST_PAUSE,
+                Err(problem) => {
+                    tracing::debug!(problem, kind = kind.name(), "the outbox waits");
+                    tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
             }
         }
     }
 
-    /// One service's absence does not keep the other from being told.
-    async fn tell_all(&self, messages: Vec<Message>) -> bool {
-        let mut all = true;
-        for message in messages {
-            let told = match message.kind.as_str() {
-                "alert" => self.raise(&message).await,
-                _ => self.log(&message).await,
+    /// Tells the oldest, in order, until one cannot be told; how many were.
+    async fn tell_some(&self, kind: Kind) -> Result<usize, String> {
+        let messages = self.store.undelivered(kind.name(), BATCH).await;
+        let messages = messages.map_err(|error| error.to_string())?;
+        for message in &messages {
+            let told = match kind {
+                Kind::Alert => self.raise(message).await,
+                Kind::Action => self.log(message).await,
             };
             match told {
-                Ok(()) => {
-                    if let Err(error) = self.store.delivered(message.id).await {
-                        // It will be told again; its key makes that harmless.
-                        tracing::debug!(%error, "a delivery could not be noted");
-                        all = false;
-                    }
-                }
-                Err(status) => {
-                    tracing::debug!(%status, kind = message.kind, "could not be told");
-                    all = false;
-                }
+                Ok(()) => {}
+                Err(status) if may_pass(&status) => return Err(status.to_string()),
+                // It will be refused for ever: the others must not wait behind it.
+                Err(status) => tracing::error!(%status, id = %message.id, "refused, left untold"),
             }
+            // Told twice when this fails; its key makes that harmless.
+            self.store.delivered(message.id).await.map_err(|error| error.to_string())?;
         }
-        all
+        Ok(messages.len())
     }
 
     async fn raise(&self, message: &Message) -> Result<(), Status> {
@@ -119,4 +141,11 @@ impl Outbox {
         let mut memory = self.memory.clone();
         deadline::within(TELL_WITHIN, memory.log_action(request)).await.map(drop)
     }
+}
+
+fn may_pass(status: &Status) -> bool {
+    !matches!(
+        status.code(),
+        Code::InvalidArgument | Code::AlreadyExists | Code::NotFound | Code::Unimplemented
+    )
 }

@@ -23,7 +23,6 @@ pub(crate) struct Store {
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) id: Uuid,
-    pub(crate) kind: String,
     pub(crate) payload: Value,
     pub(crate) created_at: DateTime<Utc>,
 }
@@ -34,7 +33,13 @@ impl Store {
     }
 
     /// The exchange as it was written down last; `fresh` when nothing was.
-    pub(crate) async fn restore(&self, fresh: Exchange) -> Result<Exchange, TradingError> {
+    pub(crate) async fn restore(&self, mut fresh: Exchange) -> Result<Exchange, TradingError> {
+        let prices =
+            sqlx::query("SELECT symbol, price, at FROM prices").fetch_all(&self.pool).await?;
+        let prices = prices
+            .iter()
+            .map(|row| Ok((row.try_get("symbol")?, row.try_get("price")?, row.try_get("at")?)));
+        fresh.set_prices(&prices.collect::<Result<Vec<_>, TradingError>>()?);
         let row = sqlx::query("SELECT deposit, fees, peak_equity, day, day_equity FROM account");
         let Some(row) = row.fetch_optional(&self.pool).await? else { return Ok(fresh) };
         let mut account = Account {
@@ -84,9 +89,15 @@ impl Store {
             write_fill(&mut transaction, fill).await?;
         }
         write_account(&mut transaction, exchange.account()).await?;
+        write_prices(&mut transaction, exchange).await?;
         write_news(&mut transaction, changes).await?;
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// Writes down the last prices.
+    pub(crate) async fn write_prices(&self, exchange: &Exchange) -> Result<(), TradingError> {
+        write_prices(&mut *self.pool.acquire().await?, exchange).await
     }
 
     /// The order of a client's id, with the hash of the request it came with.
@@ -148,19 +159,23 @@ impl Store {
         rows.iter().map(order).collect()
     }
 
-    /// What is still to be told, oldest first.
-    pub(crate) async fn undelivered(&self, limit: i64) -> Result<Vec<Message>, TradingError> {
+    /// What of a kind is still to be told, oldest first.
+    pub(crate) async fn undelivered(
+        &self,
+        kind: &str,
+        limit: i64,
+    ) -> Result<Vec<Message>, TradingError> {
         let rows = sqlx::query(
-            "SELECT id, kind, payload, created_at FROM outbox WHERE delivered_at IS NULL
-              ORDER BY created_at, id LIMIT $1",
+            "SELECT id, payload, created_at FROM outbox WHERE delivered_at IS NULL AND kind = $1
+              ORDER BY created_at, id LIMIT $2",
         )
+        .bind(kind)
         .bind(limit)
         .fetch_all(&self.pool)
         .await?;
         let message = |row: &PgRow| {
             Ok(Message {
                 id: row.try_get("id")?,
-                kind: row.try_get("kind")?,
                 payload: row.try_get("payload")?,
                 created_at: row.try_get("created_at")?,
             })
@@ -266,6 +281,24 @@ async fn write_account(
     .bind(account.day_equity)
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+async fn write_prices(
+    connection: &mut PgConnection,
+    exchange: &Exchange,
+) -> Result<(), TradingError> {
+    for (symbol, price, at) in exchange.prices() {
+        sqlx::query(
+            "INSERT INTO prices VALUES ($1, $2, $3)
+             ON CONFLICT (symbol) DO UPDATE SET price = $2, at = $3",
+        )
+        .bind(symbol)
+        .bind(price)
+        .bind(at)
+        .execute(&mut *connection)
+        .await?;
+    }
     Ok(())
 }
 

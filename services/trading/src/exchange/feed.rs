@@ -79,6 +79,15 @@ impl Feed {
         Ok(Self::Recorded { rows: rows.into_iter().map(|(_, row)| row).collect(), next: 0 })
     }
 
+    /// Goes on from `last`, where a walk was before a restart.
+    pub fn resume(&mut self, symbol: &str, last: Decimal) {
+        if let Self::Generated { prices, .. } = self
+            && let Some(price) = prices.get_mut(symbol)
+        {
+            *price = last;
+        }
+    }
+
     /// The next prices.
     pub fn tick(&mut self) -> Vec<(String, Decimal)> {
         match self {

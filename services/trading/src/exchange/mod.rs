@@ -327,8 +327,7 @@ impl Exchange {
         for (symbol, price) in prices {
             self.set_price(symbol, *price, now);
         }
-        let resting: Vec<Uuid> = self.open.keys().copied().collect();
-        for id in resting {
+        for id in self.by_priority() {
             let Some(mut order) = self.open.remove(&id) else { continue };
             let Some(market) = self.rules.market(&order.symbol).cloned() else { continue };
             let before = order.filled;
@@ -342,6 +341,32 @@ impl Exchange {
         }
         self.look(now, &mut changes);
         changes
+    }
+
+    /// Resting orders in the order in which they are served: the best price first, then the oldest.
+    fn by_priority(&self) -> Vec<Uuid> {
+        let mut resting: Vec<(Decimal, Uuid)> = self
+            .open
+            .values()
+            .map(|order| {
+                let limit = order.limit.unwrap_or_default();
+                (if order.side == Side::Buy { -limit } else { limit }, order.id)
+            })
+            .collect();
+        resting.sort();
+        resting.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Takes over last prices that were written down.
+    pub fn set_prices(&mut self, prices: &[(String, Decimal, DateTime<Utc>)]) {
+        for (symbol, price, at) in prices {
+            self.set_price(symbol, *price, *at);
+        }
+    }
+
+    /// Last prices.
+    pub fn prices(&self) -> impl Iterator<Item = (&String, Decimal, DateTime<Utc>)> {
+        self.prices.iter().map(|(symbol, (price, at))| (symbol, *price, *at))
     }
 
     /// Fills an order from the book as far as its limit and the book's quantities go. One that
