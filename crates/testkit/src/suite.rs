@@ -230,6 +230,9 @@ impl Suite {
         set(&mut root, "postgres.url", json!(self.database.url()));
         set(&mut root, "telemetry.log", json!("debug,h2=info,hyper=info,sqlx=info,tower=info"));
         set(&mut root, "inference_gateway.model_dir", json!(models()));
+        // Suites run side by side: threads that wait for each other at every layer, and spin while
+        // they do, cost far more than they bring when CPUs are short.
+        set(&mut root, "inference_gateway.threads", json!(1));
         if let Some(redis) = &self.redis {
             set(&mut root, "redis.url", json!(redis.url()));
         }

@@ -33,7 +33,11 @@ fn request(n: usize) -> ChatRequest {
 
 #[tokio::main]
 async fn main() {
-    let suite = Suite::builder().service(Service::InferenceGateway).start().await;
+    let suite = Suite::builder()
+        .service(Service::InferenceGateway)
+        .set("inference_gateway.threads", serde_json::json!(0))
+        .start()
+        .await;
     let client = suite.connector().inference();
     let run = async |count: usize| {
         let begun = Instant::now();

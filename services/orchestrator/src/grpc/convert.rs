@@ -200,8 +200,22 @@ pub(super) fn tool(tool: &dyn Tool) -> wire::Tool {
     }
 }
 
+/// JSON with its keys in order: PostgreSQL keeps objects in an order of its own, and an event must
+/// look the same whether it comes live or from the journal.
 fn json(value: Option<&Value>) -> String {
-    value.map(ToString::to_string).unwrap_or_default()
+    value.map(|value| ordered(value).to_string()).unwrap_or_default()
+}
+
+fn ordered(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| *key);
+            entries.into_iter().map(|(key, value)| (key.clone(), ordered(value))).collect()
+        }
+        Value::Array(values) => values.iter().map(ordered).collect(),
+        other => other.clone(),
+    }
 }
 
 /// A failure as the contract names it.
