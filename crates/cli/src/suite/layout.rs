@@ -47,6 +47,12 @@ impl Layout {
         self.home.join("run/supervisor.pid")
     }
 
+    /// Held by the supervisor while it runs.
+    #[must_use]
+    pub fn lock_file(&self) -> PathBuf {
+        self.home.join("run/supervisor.lock")
+    }
+
     /// How the children are.
     #[must_use]
     pub fn state_file(&self) -> PathBuf {

@@ -1,6 +1,7 @@
 //! Runs the children until it is told to stop.
 
 use std::{
+    fs::{File, TryLockError},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     str::FromStr,
@@ -34,6 +35,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 pub async fn supervise(layout: &Layout, config: &Path) -> Result<(), SuiteError> {
     let common = Common::load(config)?;
     layout.prepare()?;
+    // Held to the end: a second supervisor must not touch what the first has written down.
+    let _lock = lock(layout)?;
     let stop = stop_on_signals()?;
     let names = [POSTGRES, REDIS].into_iter().chain(Service::ALL.map(Service::name));
     let board = Board::new(layout, names.map(str::to_owned));
@@ -87,6 +90,20 @@ async fn run(
     databases.close();
     databases.wait().await;
     Ok(())
+}
+
+/// Makes this the only supervisor of the folder; the system gives the lock back however we end.
+fn lock(layout: &Layout) -> Result<File, SuiteError> {
+    let path = layout.lock_file();
+    let file = File::options().create(true).append(true).open(&path);
+    let file = file.map_err(SuiteError::path(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(SuiteError::Other("the suite runs already; `alina down` stops it".to_owned()))
+        }
+        Err(TryLockError::Error(error)) => Err(SuiteError::path(&path)(error)),
+    }
 }
 
 fn stop_on_signals() -> Result<CancellationToken, SuiteError> {
@@ -274,6 +291,18 @@ mod tests {
         assert_eq!(redis_port("redis://127.0.0.1:7679/"), Some(7679));
         assert_eq!(redis_port("redis://:secret@localhost/"), Some(6379));
         assert_eq!(redis_port("redis://redis:6379/"), None);
+    }
+
+    #[test]
+    fn there_is_one_supervisor_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path().join(".alina"));
+        layout.prepare().unwrap();
+        let first = lock(&layout).unwrap();
+        let second = lock(&layout).unwrap_err().to_string();
+        assert!(second.contains("runs already"), "{second}");
+        drop(first);
+        lock(&layout).unwrap();
     }
 
     #[test]
