@@ -83,6 +83,10 @@ impl tower::Service<http::Request<Body>> for PeerChannel {
                     this.breaker.succeeded();
                     Ok(response.map(|body| Body::new(body.map_err(move |e| broken(service, &e)))))
                 }
+                Err(error) if has_expired(&error) => {
+                    // The caller's time was up; that says little of the peer.
+                    Err(Status::deadline_exceeded(format!("{service} did not answer in time")))
+                }
                 Err(error) => {
                     this.breaker.failed();
                     Err(broken(service, &error))
@@ -110,6 +114,12 @@ impl PeerChannel {
             propagator.inject_context(&context, &mut Headers(headers));
         });
     }
+}
+
+/// Whether tonic's own timer for `grpc-timeout` ended the call.
+fn has_expired(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<tonic::TimeoutExpired>())
 }
 
 /// A failure of the connection, with the service's name and the innermost cause.

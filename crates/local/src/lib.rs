@@ -2,6 +2,7 @@
 //! test kit. Their programs come from the Python environment that `./deploy/bootstrap` prepares, or
 //! from the system.
 
+mod cluster;
 mod error;
 mod postgres;
 mod process;

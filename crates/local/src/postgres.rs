@@ -2,23 +2,27 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener},
-    os::unix::fs::{PermissionsExt, chown},
-    path::{Path, PathBuf},
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
 use rustix::process::Signal;
 use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
-use tokio::{process::Command, time::Instant};
+use tokio::time::Instant;
 
-use crate::{LocalError, PostgresPrograms, process::Process};
+use crate::{
+    LocalError, PostgresPrograms,
+    cluster::{as_nobody, prepare, set_password},
+    process::Process,
+};
 
-/// The user that owns and runs PostgreSQL when we are root, which it refuses to be: nobody.
-const NOBODY: u32 = 65_534;
 /// Recovery after a crash may take a while.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// PostgreSQL's code for a wrong password: <https://www.postgresql.org/docs/18/errcodes-appendix.html>.
+const WRONG_PASSWORD: &str = "28P01";
 
 /// How PostgreSQL is run.
 #[derive(Debug, Clone)]
@@ -29,8 +33,19 @@ pub struct PostgresOptions {
     pub port: u16,
     /// What it says is appended here.
     pub log: PathBuf,
+    /// A file with the superuser's password. When it differs from the one the data folder knows,
+    /// the folder's is changed.
+    pub password_file: PathBuf,
     /// False for tests: faster, and a crash of the machine may lose data.
     pub durable: bool,
+}
+
+impl PostgresOptions {
+    pub(crate) fn password(&self) -> Result<String, LocalError> {
+        let file = &self.password_file;
+        let text = std::fs::read_to_string(file).map_err(LocalError::path(file))?;
+        Ok(text.trim().to_owned())
+    }
 }
 
 /// A running PostgreSQL; killed when dropped.
@@ -43,7 +58,7 @@ pub struct Postgres {
 
 impl Postgres {
     /// Prepares the data folder when absent, starts the server, waits until it answers, and makes
-    /// the database `alina`. The superuser is `alina`, without a password on loopback.
+    /// the database `alina`. The superuser is `alina`.
     ///
     /// # Errors
     /// When a program is missing, the folder unusable, the port taken, or it does not answer.
@@ -51,6 +66,7 @@ impl Postgres {
         programs: &PostgresPrograms,
         options: PostgresOptions,
     ) -> Result<Self, LocalError> {
+        check_port(options.port)?;
         prepare(programs, &options).await?;
         let process = spawn(programs, &options)?;
         let mut this = Self { programs: programs.clone(), options, process };
@@ -58,7 +74,7 @@ impl Postgres {
         Ok(this)
     }
 
-    /// `postgres://alina@127.0.0.1:PORT/DATABASE`.
+    /// `postgres://alina@127.0.0.1:PORT/DATABASE`; the password is not in it.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://alina@127.0.0.1:{}/{database}", self.options.port)
@@ -94,6 +110,7 @@ impl Postgres {
         while !port_is_free(self.options.port) && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        check_port(self.options.port)?;
         prepare(&self.programs, &self.options).await?;
         self.process = spawn(&self.programs, &self.options)?;
         self.wait_until_ready().await
@@ -103,7 +120,7 @@ impl Postgres {
     ///
     /// # Errors
     /// When it can be neither stopped nor killed.
-    pub async fn stop(mut self) -> Result<(), LocalError> {
+    pub async fn stop(&mut self) -> Result<(), LocalError> {
         self.process.stop(Signal::INT, STOP_WITHIN).await
     }
 
@@ -114,10 +131,20 @@ impl Postgres {
 
     async fn wait_until_ready(&mut self) -> Result<(), LocalError> {
         let deadline = Instant::now() + READY_WITHIN;
+        let mut password_was_set = false;
         loop {
-            let cause = match self.make_database().await {
-                Ok(()) => return Ok(()),
-                Err(error) => error.to_string(),
+            let made = tokio::time::timeout(ANSWER_WITHIN, self.make_database());
+            let cause = match made.await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) if is_wrong_password(&error) && !password_was_set => {
+                    password_was_set = true;
+                    self.stop().await?;
+                    set_password(&self.programs, &self.options).await?;
+                    self.process = spawn(&self.programs, &self.options)?;
+                    continue;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
             };
             if let Some(status) = self.process.ended() {
                 return Err(self.process.not_ready(format!("it ended ({status})")));
@@ -130,7 +157,9 @@ impl Postgres {
     }
 
     async fn make_database(&self) -> Result<(), sqlx::Error> {
-        let options = PgConnectOptions::from_str(&self.url("postgres"))?;
+        let password = self.options.password();
+        let password = password.map_err(|error| sqlx::Error::Configuration(error.into()))?;
+        let options = PgConnectOptions::from_str(&self.url("postgres"))?.password(&password);
         let mut connection = PgConnection::connect_with(&options).await?;
         let known: bool =
             sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = 'alina')")
@@ -143,43 +172,22 @@ impl Postgres {
     }
 }
 
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+fn is_wrong_password(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == WRONG_PASSWORD)
+}
+
+fn check_port(port: u16) -> Result<(), LocalError> {
+    if port_is_free(port) {
+        return Ok(());
+    }
+    Err(LocalError::PortTaken { port, program: "postgres" })
 }
 
 fn port_is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
-}
-
-async fn prepare(programs: &PostgresPrograms, options: &PostgresOptions) -> Result<(), LocalError> {
-    if !port_is_free(options.port) {
-        return Err(LocalError::PortTaken { port: options.port, program: "postgres" });
-    }
-    make_executable(programs)?;
-    let data = &options.data;
-    if data.join("PG_VERSION").is_file() {
-        return own(data);
-    }
-    std::fs::create_dir_all(data).map_err(LocalError::path(data))?;
-    std::fs::set_permissions(data, PermissionsExt::from_mode(0o700))
-        .map_err(LocalError::path(data))?;
-    own(data)?;
-    let mut initdb = as_nobody(programs, "initdb", data);
-    initdb
-        .args(["--username=alina", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"])
-        .arg("--no-instructions")
-        .args((!options.durable).then_some("--no-sync"))
-        .arg(format!("--pgdata={}", data.display()));
-    let output =
-        initdb.output().await.map_err(|cause| LocalError::Process { program: "initdb", cause })?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(LocalError::NotReady {
-        program: "initdb",
-        cause: output.status.to_string(),
-        tail: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
 }
 
 fn spawn(programs: &PostgresPrograms, options: &PostgresOptions) -> Result<Process, LocalError> {
@@ -201,55 +209,4 @@ fn spawn(programs: &PostgresPrograms, options: &PostgresOptions) -> Result<Proce
         command.args(["-c", setting]);
     }
     Process::start("postgres", command, &options.log)
-}
-
-/// One of PostgreSQL's programs, run as nobody when we are root.
-fn as_nobody(programs: &PostgresPrograms, name: &str, data: &Path) -> Command {
-    let program = programs.program(name);
-    let mut command = if !is_root() {
-        Command::new(program)
-    } else if is_open(&program) && is_open(data) {
-        let mut command = Command::new(program);
-        // Dropping root this way clears its supplementary groups as well.
-        command.uid(NOBODY).gid(NOBODY);
-        command
-    } else {
-        // Below a folder only root may enter, such as /root: the one capability that lets it pass.
-        let mut command = Command::new("setpriv");
-        command
-            .args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")])
-            .args(["--clear-groups", "--inh-caps=-all,+dac_read_search"])
-            .args(["--ambient-caps=+dac_read_search", "--bounding-set=-all,+dac_read_search"])
-            .arg(program);
-        command
-    };
-    command.current_dir("/");
-    command
-}
-
-/// Whether every user may pass through the folders above `path`.
-fn is_open(path: &Path) -> bool {
-    let mut above = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
-    above.all(|folder| folder.metadata().is_ok_and(|folder| folder.permissions().mode() & 0o1 != 0))
-}
-
-/// Gives the data folder to the user that runs the server.
-fn own(data: &Path) -> Result<(), LocalError> {
-    if !is_root() {
-        return Ok(());
-    }
-    chown(data, Some(NOBODY), Some(NOBODY)).map_err(LocalError::path(data))
-}
-
-/// The wheel's files may have lost their mode bits.
-fn make_executable(programs: &PostgresPrograms) -> Result<(), LocalError> {
-    for name in ["postgres", "initdb"] {
-        let program = programs.program(name);
-        let mode = program.metadata().map_err(LocalError::path(&program))?.permissions().mode();
-        if mode & 0o111 != 0o111 {
-            std::fs::set_permissions(&program, PermissionsExt::from_mode(mode | 0o755))
-                .map_err(LocalError::path(&program))?;
-        }
-    }
-    Ok(())
 }

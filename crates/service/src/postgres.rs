@@ -1,6 +1,6 @@
 //! A service's own schema in the shared database.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use sqlx::{
     Connection, Executor, PgConnection, PgPool,
@@ -37,22 +37,10 @@ pub(crate) async fn connect(
 }
 
 fn options(common: &Common, schema: &'static str) -> Result<PgConnectOptions, StartError> {
-    let settings = &common.postgres;
-    let mut options = PgConnectOptions::from_str(&settings.url)
-        .map_err(|error| StartError::Other(format!("postgres.url: {error}")))?
+    Ok(common
+        .postgres_options()?
         .application_name(&format!("alina-{schema}"))
-        .options([("search_path", format!("{schema},public"))]);
-    if let Some(file) = &settings.password_file {
-        let file = common.path(file);
-        let password = std::fs::read_to_string(&file).map_err(|error| {
-            StartError::Other(format!(
-                "postgres.password_file: {} cannot be read: {error}",
-                file.display()
-            ))
-        })?;
-        options = options.password(password.trim());
-    }
-    Ok(options)
+        .options([("search_path", format!("{schema},public"))]))
 }
 
 async fn wait_until_ready(

@@ -2,22 +2,25 @@
 //!
 //! Tests are processes of their own under nextest, so they find each other through a folder named
 //! after the process that runs them: whoever takes its lock first starts the server and leaves its
-//! port there. The server is stopped by a watchdog that waits for the run to end.
+//! address there. The server is stopped by a watchdog that waits for the run to end.
 
 use std::{
     env, fs,
     fs::File,
-    os::unix::process::CommandExt,
+    io::Write,
+    net::TcpStream,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
 };
 
 use alina_local::{Postgres, PostgresOptions, PostgresPrograms};
+use uuid::Uuid;
 
-use crate::{free_port, home};
+use crate::{free_port, home, watchdog};
 
-/// Starts the shared server unless it runs, and gives its port.
-pub(crate) async fn port() -> u16 {
+/// Starts the shared server unless it runs, and gives its address: `postgres://…` without a
+/// database.
+pub(crate) async fn server() -> String {
     let run = rustix::process::getppid().expect("a test has a parent").as_raw_nonzero();
     let folder = env::temp_dir().join(format!("alina-test-{run}"));
     fs::create_dir_all(&folder).expect("the temporary folder is writable");
@@ -26,64 +29,93 @@ pub(crate) async fn port() -> u16 {
         .await
         .map(|lock| (lock, folder))
         .map(|(lock, folder)| async move {
-            let port = started(&folder, run.get()).await;
+            let server = started(&folder, run.get()).await;
             drop(lock);
-            port
+            server
         })
         .expect("the lock is waited for")
         .await
 }
 
-async fn started(folder: &Path, run: i32) -> u16 {
-    let note = folder.join("port");
-    if let Some(port) = fs::read_to_string(&note).ok().and_then(|text| text.parse().ok()) {
-        return port;
+async fn started(folder: &Path, run: i32) -> String {
+    let note = folder.join("server");
+    if let Ok(server) = fs::read_to_string(&note)
+        && answers(&server)
+    {
+        return server;
     }
+    // Of an earlier run with the same number, whose watchdog was killed with it.
+    let _ = fs::remove_dir_all(folder.join("postgres"));
     let programs = PostgresPrograms::find(&home().join("venv")).unwrap_or_else(|e| panic!("{e}"));
-    let port = free_port();
-    let options = options(folder, port);
+    let options = options(folder);
+    let server = server_url(&options);
     let postgres = Postgres::start(&programs, options).await.unwrap_or_else(|e| panic!("{e}"));
-    watch(folder, run, postgres.id().expect("it runs"));
+    watchdog::note(folder, postgres.id());
+    watchdog::start(run, folder);
     postgres.leave();
-    fs::write(note, port.to_string()).expect("the temporary folder is writable");
-    port
+    fs::write(note, &server).expect("the temporary folder is writable");
+    server
 }
 
-fn options(folder: &Path, port: u16) -> PostgresOptions {
+fn answers(server: &str) -> bool {
+    server.rsplit('@').next().is_some_and(|address| TcpStream::connect(address).is_ok())
+}
+
+fn options(folder: &Path) -> PostgresOptions {
+    let password_file = folder.join("password");
+    // Before there is something in it.
+    let mut file = fs::OpenOptions::new();
+    file.write(true).create(true).truncate(true).mode(0o600);
+    file.open(&password_file)
+        .and_then(|mut file| file.write_all(Uuid::new_v4().simple().to_string().as_bytes()))
+        .expect("the temporary folder is writable");
     PostgresOptions {
         data: folder.join("postgres"),
-        port,
+        port: free_port(),
         log: folder.join("postgres.log"),
+        password_file,
         durable: false,
     }
 }
 
-/// Ends the server and removes its folder when the run has ended.
-fn watch(folder: &Path, run: i32, server: u32) {
-    // In the background of a shell that ends at once: nobody waits for it, and it outlives us.
-    let script = r#"(while kill -0 "$1" 2>/dev/null; do sleep 0.5; done; kill -QUIT "$2"
-        while kill -0 "$2" 2>/dev/null; do sleep 0.1; done; rm -rf "$3") &"#;
-    let shell = Command::new("/bin/sh")
-        .args(["-c", script, "alina-testkit", &run.to_string(), &server.to_string()])
-        .arg(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .status();
-    assert!(shell.is_ok_and(|status| status.success()), "/bin/sh starts the watchdog");
+fn server_url(options: &PostgresOptions) -> String {
+    let password = fs::read_to_string(&options.password_file).expect("just written");
+    format!("postgres://alina:{password}@127.0.0.1:{}", options.port)
+}
+
+#[derive(Debug)]
+pub(crate) struct OwnPostgres {
+    postgres: Postgres,
+    folder: PathBuf,
+    /// `postgres://…` without a database.
+    pub(crate) server: String,
+}
+
+impl OwnPostgres {
+    pub(crate) async fn kill(&mut self) {
+        self.postgres.kill().await.unwrap_or_else(|e| panic!("{e}"));
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.postgres.restart().await.unwrap_or_else(|e| panic!("{e}"));
+        watchdog::note(&self.folder, self.postgres.id());
+    }
 }
 
 /// A server of a suite's own, that its test may kill.
-pub(crate) async fn own(folder: &Path) -> Postgres {
+pub(crate) async fn own(folder: &Path) -> OwnPostgres {
     let programs = PostgresPrograms::find(&home().join("venv")).unwrap_or_else(|e| panic!("{e}"));
     let folder: PathBuf = folder.join("own-postgres");
     fs::create_dir_all(&folder).expect("the temporary folder is writable");
     // PostgreSQL runs as another user when we are root.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(&folder, open).expect("own folder");
-    let mut options = options(&folder, free_port());
+    let mut options = options(&folder);
     // What is committed must survive being killed; only a crash of the machine is not cared for.
     options.durable = true;
-    Postgres::start(&programs, options).await.unwrap_or_else(|e| panic!("{e}"))
+    let server = server_url(&options);
+    let postgres = Postgres::start(&programs, options).await.unwrap_or_else(|e| panic!("{e}"));
+    watchdog::note(&folder, postgres.id());
+    watchdog::start_for_this(&folder);
+    OwnPostgres { postgres, folder, server }
 }

@@ -21,8 +21,7 @@ pub struct Database {
 /// # Panics
 /// When PostgreSQL cannot be started; the message says what is missing.
 pub async fn postgres() -> Database {
-    let port = cluster::port().await;
-    let server = format!("postgres://alina@127.0.0.1:{port}");
+    let server = cluster::server().await;
     let name = format!("test_{}", Uuid::new_v4().simple());
     let options = PgConnectOptions::from_str(&format!("{server}/postgres")).expect("a valid URL");
     let mut connection = PgConnection::connect_with(&options).await.expect("PostgreSQL answers");
@@ -38,7 +37,7 @@ impl Database {
         Self { url }
     }
 
-    /// `postgres://alina@127.0.0.1:PORT/NAME`.
+    /// `postgres://alina:PASSWORD@127.0.0.1:PORT/NAME`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

@@ -9,6 +9,7 @@ mod database;
 mod paths;
 mod redis;
 mod suite;
+mod watchdog;
 
 pub use database::{Database, postgres};
 pub use paths::{free_port, home, models, repository};

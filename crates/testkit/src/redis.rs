@@ -3,13 +3,13 @@
 use alina_local::{Redis, redis_server};
 use tempfile::TempDir;
 
-use crate::{free_port, home};
+use crate::{free_port, home, watchdog};
 
 /// A redis-server; it ends with this.
 #[derive(Debug)]
 pub struct TestRedis {
     redis: Redis,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Starts a redis-server.
@@ -21,7 +21,9 @@ pub async fn redis() -> TestRedis {
     let folder = TempDir::new().expect("the temporary folder is writable");
     let log = folder.path().join("redis.log");
     let redis = Redis::start(&program, free_port(), &log).await.unwrap_or_else(|e| panic!("{e}"));
-    TestRedis { redis, _folder: folder }
+    watchdog::note(folder.path(), redis.id());
+    watchdog::start_for_this(folder.path());
+    TestRedis { redis, folder }
 }
 
 impl TestRedis {
@@ -45,5 +47,6 @@ impl TestRedis {
     /// When it does not answer.
     pub async fn restart(&mut self) {
         self.redis.restart().await.unwrap_or_else(|e| panic!("{e}"));
+        watchdog::note(self.folder.path(), self.redis.id());
     }
 }

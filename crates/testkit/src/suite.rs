@@ -9,7 +9,6 @@ use std::{
 };
 
 use alina_client::{Connector, Endpoints};
-use alina_local::Postgres;
 use alina_proto::Service;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -18,7 +17,10 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::{Database, TestRedis, cluster, free_port, models, postgres, redis, repository};
+use crate::{
+    Database, TestRedis, cluster, cluster::OwnPostgres, free_port, models, postgres, redis,
+    repository,
+};
 
 const HEALTHY_WITHIN: Duration = Duration::from_secs(90);
 
@@ -77,7 +79,7 @@ impl SuiteBuilder {
         fs::set_permissions(folder.path(), open).expect("own folder");
         let own = if self.own_postgres { Some(cluster::own(folder.path()).await) } else { None };
         let database = match &own {
-            Some(own) => Database::at(own.url("alina")),
+            Some(own) => Database::at(format!("{}/alina", own.server)),
             None => postgres().await,
         };
         let redis =
@@ -112,7 +114,7 @@ pub struct Suite {
     children: BTreeMap<Service, Child>,
     database: Database,
     redis: Option<TestRedis>,
-    own: Option<Postgres>,
+    own: Option<OwnPostgres>,
     // Last, so that it outlives the processes that write to it.
     folder: TempDir,
 }
@@ -200,7 +202,7 @@ impl Suite {
     /// When it has none.
     pub async fn kill_postgres(&mut self) {
         let own = self.own.as_mut().expect("own_postgres() was asked for");
-        own.kill().await.unwrap_or_else(|e| panic!("{e}"));
+        own.kill().await;
     }
 
     /// Starts it again.
@@ -209,7 +211,7 @@ impl Suite {
     /// When it does not answer.
     pub async fn restart_postgres(&mut self) {
         let own = self.own.as_mut().expect("own_postgres() was asked for");
-        own.restart().await.unwrap_or_else(|e| panic!("{e}"));
+        own.restart().await;
     }
 
     /// Writes config.yaml: the repository's, with addresses of the suite's own.
@@ -228,6 +230,7 @@ impl Suite {
             self.metrics.insert(service, format!("127.0.0.1:{metrics}"));
         }
         set(&mut root, "postgres.url", json!(self.database.url()));
+        set(&mut root, "postgres.password_file", json!(null));
         set(&mut root, "telemetry.log", json!("debug,h2=info,hyper=info,sqlx=info,tower=info"));
         set(&mut root, "inference_gateway.model_dir", json!(models()));
         // Suites run side by side: threads that wait for each other at every layer, and spin while

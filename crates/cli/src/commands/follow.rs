@@ -171,9 +171,9 @@ impl Screen {
         if event.kind() != EventKind::TaskFinished {
             return Ok(false);
         }
-        let task = task_of(event);
+        let task = task_of(&event.step_key);
         let steps: Vec<String> =
-            self.streams.keys().filter(|step| step.starts_with(&task)).cloned().collect();
+            self.streams.keys().filter(|step| task_of(step) == task).cloned().collect();
         let name = self.name(&event.agent);
         for step in &steps {
             let rest = self.streams.remove(step).unwrap_or_default();
@@ -208,8 +208,8 @@ fn line_end(text: &str) -> Option<usize> {
 }
 
 /// The first part of a step's key: `task-2` of `task-2/turn-1`.
-fn task_of(event: &Event) -> String {
-    event.step_key.split('/').next().unwrap_or_default().to_owned()
+fn task_of(step_key: &str) -> &str {
+    step_key.split('/').next().unwrap_or_default()
 }
 
 fn indent(text: &str) -> String {

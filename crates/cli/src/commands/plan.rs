@@ -1,11 +1,6 @@
 //! `alina plan`.
 
-use std::{
-    fs,
-    io::{self, Read},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use owo_colors::OwoColorize;
 use serde_json::json;
@@ -15,6 +10,7 @@ use crate::{
     output::{Output, table},
     plan::{Machine, Plan},
     session::Session,
+    suite::make_secret,
 };
 
 /// Files that containers read, made once.
@@ -27,7 +23,9 @@ pub(super) fn plan(dry_run: bool, session: &Session, output: Output) -> Result<(
     let file = common.path(".env");
     if !dry_run {
         write_env(&file, &plan)?;
-        make_secrets(&session.layout.secrets())?;
+        for name in SECRETS {
+            make_secret(&session.layout.secrets().join(name))?;
+        }
     }
     let value = json!({
         "machine": { "cpus": machine.cpus, "memory_mb": machine.memory_mb },
@@ -86,37 +84,6 @@ fn merged(old: &str, variables: &[(String, String)]) -> String {
     kept.chain(fresh).map(|line| line + "\n").collect()
 }
 
-/// Makes the secrets that are not there yet. The folder is for its owner only; the files in it can
-/// be read by the containers' users, to whom they are mounted one by one.
-fn make_secrets(folder: &Path) -> Result<(), Failure> {
-    let make = || -> io::Result<()> {
-        fs::create_dir_all(folder)?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
-        for name in SECRETS {
-            let mut options = fs::OpenOptions::new();
-            let file = options.write(true).create_new(true).mode(0o444).open(folder.join(name));
-            match file {
-                Ok(mut file) => {
-                    io::Write::write_all(&mut file, random()?.as_bytes())?;
-                    // Whatever this user's umask: the containers' users must be able to read it.
-                    file.set_permissions(fs::Permissions::from_mode(0o444))?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    };
-    make().map_err(|error| Failure::other(format!("{}: {error}", folder.display())))
-}
-
-/// 256 bits of the system's randomness, in hexadecimal.
-fn random() -> io::Result<String> {
-    let mut bytes = [0; 32];
-    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,18 +93,5 @@ mod tests {
         let old = "MINE=1\nALINA_CPUSET_MEMORY=7\n# a comment\n";
         let variables = [("ALINA_CPUSET_MEMORY".to_owned(), "0-1".to_owned())];
         assert_eq!(merged(old, &variables), "MINE=1\n# a comment\nALINA_CPUSET_MEMORY=0-1\n");
-    }
-
-    #[test]
-    fn secrets_are_made_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let secrets = folder.path().join("secrets");
-        make_secrets(&secrets).unwrap();
-        let first = fs::read_to_string(secrets.join("grpc_tokens")).unwrap();
-        assert_eq!(first.len(), 64);
-        make_secrets(&secrets).unwrap();
-        assert_eq!(fs::read_to_string(secrets.join("grpc_tokens")).unwrap(), first);
-        let mode = secrets.metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
     }
 }

@@ -29,15 +29,17 @@ pub async fn up(
     mut progress: impl FnMut(&State),
 ) -> Result<State, SuiteError> {
     layout.prepare()?;
-    if running(layout).is_none() {
-        // What an earlier supervisor left is not news of this one.
-        let _ = std::fs::remove_file(layout.state_file());
-        start(layout, config)?;
-    }
+    let started = match running(layout) {
+        Some(_) => None,
+        None => start(layout, config)?,
+    };
     let begun = Instant::now();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let state = State::read(layout).unwrap_or_default();
+        let runs = running(layout).map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+        // What an earlier supervisor left is not news of this one.
+        let is_news = |state: &State| [started, runs].contains(&Some(state.supervisor));
+        let state = State::read(layout).filter(is_news).unwrap_or_default();
         progress(&state);
         if let Some(failure) = state.failure {
             return Err(SuiteError::Other(failure));
@@ -50,7 +52,7 @@ pub async fn up(
             .children
             .iter()
             .find(|child| !child.healthy && (late || child.restarts >= MOST_RESTARTS));
-        let died = begun.elapsed() > Duration::from_secs(2) && running(layout).is_none();
+        let died = begun.elapsed() > Duration::from_secs(2) && runs.is_none();
         let name = match bad {
             Some(child) => child.name.clone(),
             None if died || late => "supervisor".to_owned(),
@@ -97,7 +99,8 @@ fn running(layout: &Layout) -> Option<Pid> {
     (supervises && alive).then_some(pid)
 }
 
-fn start(layout: &Layout, config: &Path) -> Result<(), SuiteError> {
+/// Starts a supervisor and gives its process.
+fn start(layout: &Layout, config: &Path) -> Result<Option<u32>, SuiteError> {
     let path = layout.log("supervisor");
     let err = File::create(&path).map_err(SuiteError::path(&path))?;
     let own = std::env::current_exe().map_err(|error| SuiteError::Other(error.to_string()))?;
@@ -113,6 +116,6 @@ fn start(layout: &Layout, config: &Path) -> Result<(), SuiteError> {
         .process_group(0)
         .current_dir("/")
         .spawn()
-        .map(drop)
+        .map(|child| child.id())
         .map_err(|error| SuiteError::Other(format!("the supervisor cannot be started: {error}")))
 }

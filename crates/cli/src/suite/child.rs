@@ -12,13 +12,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{log, state::Board};
+use super::{ChildState, log, state::Board};
 
 /// Before the first restart; doubles with each that follows soon.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// Running this long counts as being well.
-const STABLE: Duration = Duration::from_secs(30);
+pub(super) const STABLE: Duration = Duration::from_secs(30);
 /// A service drains its requests within 12 s.
 const STOP_WITHIN: Duration = Duration::from_secs(14);
 
@@ -42,7 +42,7 @@ impl Service {
             let begun = Instant::now();
             let ended = match self.start() {
                 Ok(mut child) => {
-                    board.child(&self.name, |state| state.pid = child.id());
+                    board.child(&self.name, |state| state.runs_as(child.id()));
                     tokio::select! {
                         status = child.wait() => match status {
                             Ok(status) => status.to_string(),
@@ -50,9 +50,7 @@ impl Service {
                         },
                         () = stop.cancelled() => {
                             end(&mut child).await;
-                            board.child(&self.name, |state| {
-                                (state.pid, state.healthy) = (None, false);
-                            });
+                            board.child(&self.name, ChildState::has_ended);
                             return;
                         }
                     }
@@ -63,12 +61,11 @@ impl Service {
                 pause = FIRST_PAUSE;
             }
             board.child(&self.name, |state| {
-                (state.pid, state.healthy) = (None, false);
+                state.has_ended();
                 state.restarts += 1;
                 state.note = format!("ended ({ended}), started again");
             });
-            let wait = pause.mul_f64(0.75 + rand::random::<f64>() / 2.0);
-            if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+            if stop.run_until_cancelled(tokio::time::sleep(with_jitter(pause))).await.is_none() {
                 return;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -105,6 +102,11 @@ impl Service {
             let _ = sched_setaffinity(Some(pid), &set);
         }
     }
+}
+
+/// Between three and five quarters of `pause`, so that children do not start in step.
+pub(super) fn with_jitter(pause: Duration) -> Duration {
+    pause.mul_f64(0.75 + rand::random::<f64>() / 2.0)
 }
 
 async fn end(child: &mut Child) {

@@ -8,6 +8,8 @@ mod background;
 mod child;
 mod layout;
 mod log;
+mod orphans;
+mod secrets;
 mod state;
 mod supervisor;
 
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 
 pub use background::{down, is_running, up};
 pub use layout::Layout;
+pub use secrets::make_secret;
 pub use state::{ChildState, State};
 pub use supervisor::supervise;
 

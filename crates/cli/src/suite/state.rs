@@ -16,6 +16,9 @@ pub struct ChildState {
     pub name: String,
     /// While it runs.
     pub pid: Option<u32>,
+    /// When that process was born, in clock ticks since the machine's start.
+    #[serde(default)]
+    pub born: Option<u64>,
     /// Whether it answered when last asked.
     pub healthy: bool,
     /// How often it was started again.
@@ -29,8 +32,38 @@ pub struct ChildState {
 pub struct State {
     /// In the order of their start.
     pub children: Vec<ChildState>,
+    /// The process that wrote this.
+    #[serde(default)]
+    pub supervisor: u32,
+    /// Which start of the machine that was.
+    #[serde(default)]
+    pub boot: String,
     /// Why the suite could not be started, if so.
     pub failure: Option<String>,
+}
+
+impl ChildState {
+    /// It runs as process `pid` now, or not at all.
+    pub(super) fn runs_as(&mut self, pid: Option<u32>) {
+        self.pid = pid;
+        self.born = pid.and_then(birth);
+    }
+
+    pub(super) fn has_ended(&mut self) {
+        self.runs_as(None);
+        self.healthy = false;
+    }
+}
+
+/// When a process was born, while it lives.
+pub(super) fn birth(pid: u32) -> Option<u64> {
+    let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
+    process.stat().ok().filter(|stat| stat.state != 'Z').map(|stat| stat.starttime)
+}
+
+/// Differs after each start of the machine.
+fn boot() -> String {
+    procfs::sys::kernel::random::boot_id().unwrap_or_default()
 }
 
 impl State {
@@ -38,6 +71,11 @@ impl State {
     #[must_use]
     pub fn read(layout: &Layout) -> Option<Self> {
         serde_json::from_slice(&std::fs::read(layout.state_file()).ok()?).ok()
+    }
+
+    /// Whether it was written since the machine started.
+    pub(super) fn is_of_this_boot(&self) -> bool {
+        self.boot == boot()
     }
 
     /// Whether every child answers.
@@ -58,7 +96,7 @@ impl Board {
     pub(super) fn new(layout: &Layout, names: impl IntoIterator<Item = String>) -> Self {
         let child = |name| ChildState { name, ..ChildState::default() };
         let children = names.into_iter().map(child).collect();
-        let state = State { children, failure: None };
+        let state = State { children, supervisor: std::process::id(), boot: boot(), failure: None };
         let board = Self { file: layout.state_file(), state: Arc::new(Mutex::new(state)) };
         board.change(|_| ());
         board

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, TryLockError},
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -12,13 +12,21 @@ use alina_local::{Postgres, PostgresOptions, PostgresPrograms, Redis, redis_serv
 use alina_proto::Service;
 use alina_service::Common;
 use sqlx::postgres::PgConnectOptions;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use super::{Layout, SuiteError, child, state::Board};
+use super::{
+    ChildState, Layout, State, SuiteError,
+    child::{self, FIRST_PAUSE, LONGEST_PAUSE, STABLE, with_jitter},
+    make_secret, orphans,
+    state::Board,
+};
 use crate::plan::{Machine, Plan};
 
 const POSTGRES: &str = "postgres";
@@ -39,10 +47,14 @@ pub async fn supervise(layout: &Layout, config: &Path) -> Result<(), SuiteError>
     let _lock = lock(layout)?;
     let stop = stop_on_signals()?;
     let names = [POSTGRES, REDIS].into_iter().chain(Service::ALL.map(Service::name));
+    let before = State::read(layout).filter(State::is_of_this_boot);
     let board = Board::new(layout, names.map(str::to_owned));
     let pid_file = layout.pid_file();
     std::fs::write(&pid_file, std::process::id().to_string())
         .map_err(SuiteError::path(&pid_file))?;
+    if let Some(before) = before {
+        orphans::end(&before).await;
+    }
     let ran = run(layout, config, &common, &board, &stop).await;
     if let Err(error) = &ran {
         board.change(|state| state.failure = Some(error.to_string()));
@@ -59,8 +71,8 @@ async fn run(
     board: &Board,
     stop: &CancellationToken,
 ) -> Result<(), SuiteError> {
-    check_ports(common)?;
     let programs = programs()?;
+    check_ports(common)?;
 
     let databases = TaskTracker::new();
     let stop_databases = CancellationToken::new();
@@ -184,6 +196,10 @@ fn own_port(host: &str, port: u16) -> Option<u16> {
     matches!(host, "127.0.0.1" | "localhost" | "::1").then_some(port)
 }
 
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
 fn redis_port(url: &str) -> Option<u16> {
     let authority = url.strip_prefix("redis://")?.split('/').next()?;
     let address = authority.rsplit('@').next()?;
@@ -200,6 +216,7 @@ async fn start_databases(
 ) -> Result<(), SuiteError> {
     match redis_port(&common.redis.url) {
         Some(port) => {
+            check_port(loopback(port), "redis.url".to_owned())?;
             let program = redis_server(&layout.venv())?;
             let redis = Redis::start(&program, port, &layout.log(REDIS)).await?;
             tracker.spawn(keep_redis(redis, board.clone(), stop.clone()));
@@ -210,11 +227,19 @@ async fn start_databases(
         .map_err(|error| SuiteError::Other(format!("postgres.url: {error}")))?;
     match own_port(url.get_host(), url.get_port()) {
         Some(port) => {
+            check_port(loopback(port), "postgres.url".to_owned())?;
             let programs = PostgresPrograms::find(&layout.venv())?;
+            let password_file = common.postgres.password_file.as_ref().ok_or_else(|| {
+                let name = "postgres.password_file in config.yaml";
+                SuiteError::Other(format!("{name}: must name a file; it is made when absent"))
+            })?;
+            let password_file = common.path(password_file);
+            make_secret(&password_file)?;
             let options = PostgresOptions {
                 data: layout.postgres(),
                 port,
                 log: layout.log(POSTGRES),
+                password_file,
                 durable: true,
             };
             let postgres = Postgres::start(&programs, options).await?;
@@ -233,28 +258,37 @@ fn elsewhere(state: &mut super::ChildState, place: &str) {
 macro_rules! keep {
     ($keep:ident, $database:ident, $name:ident) => {
         async fn $keep(mut database: $database, board: Board, stop: CancellationToken) {
+            let mut pause = FIRST_PAUSE;
             loop {
-                let pid = database.id();
-                board.child($name, |state| (state.pid, state.healthy) = (pid, true));
+                let (begun, pid) = (Instant::now(), database.id());
+                board.child($name, |state| {
+                    state.runs_as(pid);
+                    state.healthy = true;
+                });
                 if stop.run_until_cancelled(database.ended()).await.is_none() {
-                    // What cannot be stopped is killed when it is dropped.
-                    let _ = database.stop().await;
-                    board.child($name, |state| (state.pid, state.healthy) = (None, false));
-                    return;
+                    break;
                 }
                 board.child($name, |state| {
-                    (state.pid, state.healthy) = (None, false);
+                    state.has_ended();
                     state.restarts += 1;
                     state.note = "ended, started again".to_owned();
                 });
-                while let Err(error) = database.restart().await {
+                if begun.elapsed() > STABLE {
+                    pause = FIRST_PAUSE;
+                }
+                while let Some(Err(error)) = stop.run_until_cancelled(database.restart()).await {
                     board.child($name, |state| state.note = error.to_string());
-                    let wait = tokio::time::sleep(Duration::from_secs(1));
-                    if stop.run_until_cancelled(wait).await.is_none() {
-                        return;
-                    }
+                    let wait = tokio::time::sleep(with_jitter(pause));
+                    stop.run_until_cancelled(wait).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                if stop.is_cancelled() {
+                    break;
                 }
             }
+            // What cannot be stopped is killed when it is dropped.
+            let _ = database.stop().await;
+            board.child($name, ChildState::has_ended);
         }
     };
 }

@@ -4,12 +4,14 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use alina_client::{Connector, Endpoints, Token};
 use alina_proto::Service;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use sqlx::postgres::PgConnectOptions;
 
 use super::{Check, ConfigError};
 
@@ -242,6 +244,23 @@ impl Common {
             )));
         }
         Ok(tokens)
+    }
+
+    /// How to connect to the database, with the password when a file has it.
+    ///
+    /// # Errors
+    /// When the address or the password file is unusable.
+    pub fn postgres_options(&self) -> Result<PgConnectOptions, ConfigError> {
+        let wrong = |key: &str, message| ConfigError::one(&self.file, key, message);
+        let options = PgConnectOptions::from_str(&self.postgres.url)
+            .map_err(|error| wrong("postgres.url", error.to_string()))?;
+        let Some(file) = &self.postgres.password_file else { return Ok(options) };
+        let file = self.path(file);
+        let password = std::fs::read_to_string(&file).map_err(|error| {
+            let message = format!("{} cannot be read: {error}", file.display());
+            wrong("postgres.password_file", message)
+        })?;
+        Ok(options.password(password.trim()))
     }
 
     /// Clients to all services, with the first token when tokens are asked for.

@@ -1,9 +1,9 @@
 //! Whether PostgreSQL and Redis answer.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use alina_service::Common;
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, PgConnection};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -47,14 +47,7 @@ fn is_here(url: &str) -> bool {
 }
 
 async fn postgres(common: &Common) -> Result<String, String> {
-    let mut options =
-        PgConnectOptions::from_str(&common.postgres.url).map_err(|error| error.to_string())?;
-    if let Some(file) = &common.postgres.password_file {
-        let file = common.path(file);
-        let password = std::fs::read_to_string(&file)
-            .map_err(|error| format!("{}: {error}", file.display()))?;
-        options = options.password(password.trim());
-    }
+    let options = common.postgres_options().map_err(|error| error.to_string())?;
     let asked = async {
         let mut connection = PgConnection::connect_with(&options).await?;
         let version: String =
