@@ -23,7 +23,7 @@ fn request(n: usize) -> ChatRequest {
     let schema = r#"{"type":"string","minLength":100000}"#;
     let content = format!("Write a long story about the number {n}.");
     ChatRequest {
-        messages: vec![Message { role: Role::User.into(), content }],
+        messages: vec![Message { role: Role::User.into(), content, ..Message::default() }],
         max_tokens: TOKENS,
         json_schema: if std::env::args().any(|arg| arg == "--schema") { schema } else { "" }
             .to_owned(),

@@ -47,9 +47,24 @@ pub enum Error {
         /// The model's window.
         context: u32,
     },
-    /// The schema cannot be enforced.
-    #[error("json_schema cannot be enforced: {0}")]
-    InvalidSchema(String),
+    /// What the answer must be cannot be enforced.
+    #[error("{field} cannot be enforced: {why}")]
+    InvalidConstraint {
+        /// Of the request.
+        field: &'static str,
+        /// Where and why.
+        why: String,
+    },
+    /// The model's back end cannot do it.
+    #[error("model `{model}` is served by `{backend}`, which cannot do {what}")]
+    Unsupported {
+        /// The model.
+        model: ModelName,
+        /// Its back end.
+        backend: String,
+        /// For example "grammar".
+        what: &'static str,
+    },
     /// Too many wait already.
     #[error(
         "{waiting} requests wait already, the most that may; try again in {:.1} s",
@@ -78,9 +93,14 @@ fn suggestion(names: &[String]) -> String {
     }
 }
 
-/// The reason in `google.rpc.ErrorInfo`, as documented in proto/.
 impl Error {
-    /// For example `QUEUE_FULL`.
+    /// `json_schema` cannot be enforced.
+    #[must_use]
+    pub fn schema(why: impl Into<String>) -> Self {
+        Self::InvalidConstraint { field: "json_schema", why: why.into() }
+    }
+
+    /// The reason in `google.rpc.ErrorInfo`, as documented in proto/: for example `QUEUE_FULL`.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -88,7 +108,8 @@ impl Error {
             Self::WrongKind { .. } => "INVALID_REQUEST",
             Self::ModelUnavailable { .. } => "MODEL_UNAVAILABLE",
             Self::PromptTooLong { .. } => "PROMPT_TOO_LONG",
-            Self::InvalidSchema(_) => "INVALID_SCHEMA",
+            Self::InvalidConstraint { .. } => "INVALID_SCHEMA",
+            Self::Unsupported { .. } => "UNSUPPORTED",
             Self::QueueFull { .. } => "QUEUE_FULL",
             Self::BackendFailed { .. } => "BACKEND_FAILED",
         }

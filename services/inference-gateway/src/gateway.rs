@@ -3,12 +3,14 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use futures::{StreamExt, future::join_all, stream::BoxStream};
-use serde_json::Value;
 use tokio::task::spawn_blocking;
 
 use crate::{
     catalogue::{Catalogue, Entry, Source},
-    chat::{AgentId, Chat, Embedded, Ended, Event, Finish, Message, ModelName, Sampling},
+    chat::{
+        AgentId, Chat, Constraint, Embedded, Ended, Event, Finish, Input, ModelName, Piece, RunId,
+        Sampling, TokenLogprob, ToolCall, Tools,
+    },
     config::Kind,
     error::Error,
     metrics::Metrics,
@@ -25,22 +27,28 @@ const DEFAULT: &str = "default";
 const EMBED: &str = "embed";
 
 /// A chat as it was asked for. What is absent takes the model's default.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ChatRequest {
     /// A name or alias; empty means `default`.
     pub model: String,
-    /// At least one.
-    pub messages: Vec<Message>,
+    /// What the model goes on from.
+    pub input: Input,
     /// How tokens are chosen.
     pub sampling: SamplingRequest,
     /// The longest answer, in tokens.
     pub max_tokens: Option<u32>,
     /// The answer ends before any of these.
     pub stop: Vec<String>,
-    /// The answer satisfies this JSON schema.
-    pub schema: Option<Value>,
+    /// What the answer must be.
+    pub constraint: Option<Constraint>,
+    /// What the model may call.
+    pub tools: Option<Tools>,
+    /// Log-probabilities are wanted, each with this many alternatives.
+    pub logprobs: Option<u8>,
     /// Who is served.
     pub agent: Option<AgentId>,
+    /// What it belongs to.
+    pub run: Option<RunId>,
 }
 
 /// The fields of [`Sampling`] that a request sets.
@@ -56,6 +64,10 @@ pub struct SamplingRequest {
     pub min_p: Option<f32>,
     /// See [`Sampling::repeat_penalty`].
     pub repeat_penalty: Option<f32>,
+    /// See [`Sampling::frequency_penalty`].
+    pub frequency_penalty: Option<f32>,
+    /// See [`Sampling::presence_penalty`].
+    pub presence_penalty: Option<f32>,
     /// See [`Sampling::seed`].
     pub seed: Option<u32>,
 }
@@ -70,6 +82,8 @@ impl SamplingRequest {
             top_k: self.top_k.unwrap_or(default.top_k),
             min_p: self.min_p.unwrap_or(default.min_p),
             repeat_penalty: self.repeat_penalty.unwrap_or(default.repeat_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(default.frequency_penalty),
+            presence_penalty: self.presence_penalty.unwrap_or(default.presence_penalty),
             seed: self.seed.or(default.seed),
         }
     }
@@ -78,8 +92,12 @@ impl SamplingRequest {
 /// A whole answer.
 #[derive(Debug, Clone)]
 pub struct Answered {
-    /// All of it.
+    /// All of its text.
     pub content: String,
+    /// The tools it calls.
+    pub tool_calls: Vec<ToolCall>,
+    /// Of each token of the text, when asked for.
+    pub logprobs: Vec<TokenLogprob>,
     /// Why it ended and what it took.
     pub ended: Ended,
     /// How long it waited for its place.
@@ -93,8 +111,10 @@ pub struct Answered {
 /// A part of an answer.
 #[derive(Debug, Clone)]
 pub enum Part {
-    /// The next piece; never empty.
-    Text(String),
+    /// The next piece.
+    Text(Piece),
+    /// A tool is called.
+    Tool(ToolCall),
     /// The end.
     Done(Answered),
 }
@@ -155,15 +175,17 @@ impl Gateway {
         request: ChatRequest,
     ) -> Result<BoxStream<'static, Result<Part, Error>>, Error> {
         let model = entry.chat()?;
-        let schema = request.schema.as_ref().map(AnswerSchema::new).transpose()?;
         let agent = request.agent.unwrap_or_else(|| AgentId::new(""));
         let chat = Chat {
-            messages: request.messages,
+            input: request.input,
             sampling: request.sampling.or(entry.sampling),
             max_tokens: request.max_tokens.unwrap_or(entry.max_tokens).max(1),
             stop: request.stop,
-            schema: request.schema,
+            constraint: request.constraint,
+            tools: request.tools,
+            logprobs: request.logprobs,
         };
+        let schema = chat.schema().map(AnswerSchema::new).transpose()?;
         // What would be refused in the end is refused before any work.
         self.scheduler.check_room()?;
         let job = model.prepare(chat).await?;
@@ -181,12 +203,17 @@ impl Gateway {
         let (model, backend) = (entry.name.clone(), entry.backend().to_owned());
         let mut answer = job.start(place);
         let parts = async_stream::stream! {
-            let mut content = String::new();
+            let (mut content, mut tool_calls, mut logprobs) = (String::new(), Vec::new(), Vec::new());
             while let Some(event) = answer.next().await {
                 match event {
-                    Ok(Event::Text(text)) => {
-                        content.push_str(&text);
-                        yield Ok(Part::Text(text));
+                    Ok(Event::Text(piece)) => {
+                        content.push_str(&piece.text);
+                        logprobs.extend_from_slice(&piece.logprobs);
+                        yield Ok(Part::Text(piece));
+                    }
+                    Ok(Event::Tool(call)) => {
+                        tool_calls.push(call.clone());
+                        yield Ok(Part::Tool(call));
                     }
                     Ok(Event::Ended(ended)) => {
                         let schema = schema.filter(|_| ended.finish == Finish::Stop);
@@ -197,7 +224,9 @@ impl Gateway {
                             return;
                         }
                         account.answered(&ended);
-                        yield Ok(Part::Done(Answered { content, ended, waited, model, backend }));
+                        let answered =
+                            Answered { content, tool_calls, logprobs, ended, waited, model, backend };
+                        yield Ok(Part::Done(answered));
                         return;
                     }
                     Err(error) => {

@@ -38,7 +38,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    chat::{AgentId, Ended, Finish, ModelName},
+    chat::{AgentId, Ended, ModelName},
     schedule::Scheduler,
 };
 
@@ -154,11 +154,7 @@ impl Metrics {
 
     /// A chat was answered.
     pub fn answered(&self, model: &ModelName, agent: &AgentId, ended: &Ended) {
-        let outcome = match ended.finish {
-            Finish::Stop => "stop",
-            Finish::Length => "length",
-        };
-        self.ended(model, outcome);
+        self.ended(model, ended.finish.name());
         let name = self.models.label(&model.0);
         let label = OfModel { model: name.clone() };
         self.first_token.get_or_create(&label).observe(ended.first_token.as_secs_f64());

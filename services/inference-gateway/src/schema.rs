@@ -19,12 +19,12 @@ impl AnswerSchema {
     /// Where and why it is no schema.
     pub fn new(schema: &Value) -> Result<Self, Error> {
         if !schema.is_object() && !schema.is_boolean() {
-            return Err(Error::InvalidSchema("it must be an object".to_owned()));
+            return Err(Error::schema("it must be an object".to_owned()));
         }
         let validator = jsonschema::validator_for(schema).map_err(|error| {
             let place = error.instance_path().to_string();
             let place = if place.is_empty() { "/".to_owned() } else { place };
-            Error::InvalidSchema(format!("at {place}: {error}"))
+            Error::schema(format!("at {place}: {error}"))
         })?;
         Ok(Self { validator })
     }

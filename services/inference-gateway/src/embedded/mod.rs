@@ -21,7 +21,7 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
-    chat::{Answer, AnswerText, Chat, ChatModel, Job, ModelName},
+    chat::{Answer, AnswerText, Chat, ChatModel, Constraint, Input, Job, ModelName},
     error::Error,
     metrics::Metrics,
     models::{Description, ModelFile, State, Traits, read_gguf},
@@ -199,7 +199,20 @@ fn failed(cause: String) -> Error {
 
 fn prepare(model: ModelName, running: Arc<Running>, chat: Chat) -> Result<Box<dyn Job>, Error> {
     let loaded = &running.loaded;
-    let prompt = loaded.prompt(&chat.messages).map_err(failed)?;
+    let unsupported = |what| {
+        let backend = BACKEND.to_owned();
+        Err(Error::Unsupported { model: model.clone(), backend, what })
+    };
+    let prompt = match &chat.input {
+        Input::Messages(messages) => loaded.prompt(messages).map_err(failed)?,
+        Input::Text(_) => return unsupported("prompt"),
+    };
+    if chat.tools.is_some() {
+        return unsupported("tools");
+    }
+    if chat.logprobs.is_some() {
+        return unsupported("top_logprobs");
+    }
     let tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
     // One token at least must be left for the answer.
     let context = loaded.context;
@@ -207,14 +220,17 @@ fn prepare(model: ModelName, running: Arc<Running>, chat: Chat) -> Result<Box<dy
     if tokens > fit {
         return Err(Error::PromptTooLong { model, tokens, fit, context });
     }
-    let matcher = match &chat.schema {
-        Some(schema) => Some(loaded.schemas().map_err(failed)?.compile(schema)?),
+    let matcher = match &chat.constraint {
+        Some(Constraint::Schema(schema)) => {
+            Some(loaded.schemas().map_err(failed)?.compile(schema)?)
+        }
+        Some(_) => return unsupported("regex, choice or grammar"),
         None => None,
     };
     let job = Prepared {
         choice: Choice::new(&chat.sampling, matcher, loaded),
         // With a schema the schema alone says where the answer ends.
-        text: AnswerText::new(if chat.schema.is_some() { Vec::new() } else { chat.stop }),
+        text: AnswerText::new(if chat.constraint.is_some() { Vec::new() } else { chat.stop }),
         max_tokens: chat.max_tokens.min(context - tokens),
         // The same seed gives the same text, whoever else is in the batch.
         alone: chat.sampling.seed.is_some(),

@@ -42,7 +42,7 @@ impl SchemaCompiler {
             let grammar = TopLevelGrammar::from_json_schema(compact(schema));
             Matcher::new(self.factory.create_parser(grammar))
         }));
-        let unusable = |why: &str| Error::InvalidSchema(describe(schema, why));
+        let unusable = |why: &str| Error::schema(describe(schema, why));
         let mut matcher = compiled.map_err(|_| unusable("it is beyond the engine"))?;
         if let Some(error) = matcher.get_error() {
             return Err(unusable(&error));

@@ -76,12 +76,14 @@ impl Active {
         let ended = Ended {
             finish,
             prompt_tokens: self.prompt_tokens(),
+            reused_tokens: 0,
             completion_tokens: self.completion,
             first_token: self.first_token.unwrap_or_default(),
             run: self.place.since().elapsed(),
+            cpu: Duration::ZERO,
         };
         let rest = self.text.finish();
-        let rest = (!rest.is_empty()).then_some(Ok(Event::Text(rest)));
+        let rest = (!rest.is_empty()).then_some(Ok(Event::Text(rest.into())));
         self.close(rest.into_iter().chain([Ok(Event::Ended(ended))]));
     }
 }
@@ -141,7 +143,7 @@ impl Slot {
         active.completion += 1;
         let text = active.text.push(&vocabulary.token_to_piece(token, false, None));
         if !text.is_empty() {
-            let _ = active.out.try_send(Ok(Event::Text(text)));
+            let _ = active.out.try_send(Ok(Event::Text(text.into())));
         }
         let full = self.cached.len() + 1 >= loaded.context as usize;
         if active.text.stopped() || active.choice.is_complete() {

@@ -1,132 +1,52 @@
-//! Wire types to domain types and back. What a request may hold is checked here.
-
-use tonic::Status;
+//! Domain types to wire types.
 
 use alina_proto::{
     inference::v1::{
-        self as wire, AgentLoad, ChatResponse, ChatStreamRequest, EmbedRequest, FinishReason,
-        GetLoadResponse, ModelKind, ModelState, Usage,
+        self as wire, AgentLoad, ChatResponse, ChatStreamResponse, FinishReason, GetLoadResponse,
+        ModelKind, ModelState, Usage, chat_stream_response::Event, token_logprob::Alternative,
     },
     time,
 };
-use alina_service::status::Violations;
 
 use crate::{
-    chat::{AgentId, Finish, Message, Role},
+    chat::{Finish, TokenLogprob, ToolCall},
     config::Kind,
-    error::Error,
-    gateway::{Answered, ChatRequest, Listed, SamplingRequest},
+    gateway::{Answered, Listed, Part},
     models::State,
     schedule::Load,
 };
 
-/// More in one message fits no model here.
-const MAX_CONTENT: usize = 1 << 20;
-const MAX_SCHEMA: usize = 64 << 10;
-
-/// The inner request of a stream.
-pub(super) fn chat_stream(request: ChatStreamRequest) -> Result<ChatRequest, Status> {
-    let Some(request) = request.chat else {
-        let mut bad = Violations::default();
-        bad.add("chat", "must be set");
-        return Err(bad.finish().err().unwrap_or_else(|| Status::invalid_argument("chat")));
+/// A part of an answer.
+pub(super) fn part(part: Part) -> ChatStreamResponse {
+    let mut logprobs = Vec::new();
+    let event = match part {
+        Part::Text(piece) => {
+            logprobs = piece.logprobs.into_iter().map(logprob).collect();
+            Event::Delta(piece.text)
+        }
+        Part::Tool(call) => Event::ToolCall(tool_call(call)),
+        Part::Done(answered) => Event::Done(answer(answered)),
     };
-    chat("chat.", request)
+    ChatStreamResponse { event: Some(event), logprobs }
 }
 
-/// A chat; the names of its fields in errors begin with `prefix`.
-pub(super) fn chat(prefix: &str, request: wire::ChatRequest) -> Result<ChatRequest, Status> {
-    let mut bad = Violations::default();
-    let at = |field: &str| format!("{prefix}{field}");
-    bad.check(request.model.len() <= 256, at("model"), "must be at most 256 bytes");
-    let count = (1..=1_000).contains(&request.messages.len());
-    bad.check(count, at("messages"), "must be 1 to 1,000 messages");
-    let mut messages = Vec::with_capacity(request.messages.len());
-    for (n, message) in request.messages.into_iter().enumerate() {
-        let role = match message.role() {
-            wire::Role::System => Role::System,
-            wire::Role::User => Role::User,
-            wire::Role::Assistant => Role::Assistant,
-            wire::Role::Tool => Role::Tool,
-            wire::Role::Unspecified => {
-                bad.add(
-                    at(&format!("messages[{n}].role")),
-                    "must be system, user, assistant or tool",
-                );
-                continue;
-            }
-        };
-        let field = at(&format!("messages[{n}].content"));
-        let fits = message.content.len() <= MAX_CONTENT;
-        bad.check(fits, &field, "must be at most 1,048,576 bytes");
-        bad.check(!message.content.contains('\0'), &field, "must not hold the character NUL");
-        messages.push(Message { role, content: message.content });
-    }
-    let sampling = sampling(prefix, request.sampling.unwrap_or_default(), &mut bad);
-    let tokens = request.max_tokens <= 1_048_576;
-    bad.check(tokens, at("max_tokens"), "must be 0 (the model's default) to 1,048,576");
-    bad.check(request.stop.len() <= 16, at("stop"), "must be at most 16 strings");
-    for (n, stop) in request.stop.iter().enumerate() {
-        let fits = (1..=256).contains(&stop.len());
-        bad.check(fits, at(&format!("stop[{n}]")), "must be 1 to 256 bytes");
-    }
-    let fits = request.json_schema.len() <= MAX_SCHEMA;
-    bad.check(fits, at("json_schema"), "must be at most 65,536 bytes");
-    name(&mut bad, at("agent"), &request.agent);
-    name(&mut bad, at("run_id"), &request.run_id);
-    bad.finish()?;
-    let schema = match request.json_schema.as_str() {
-        "" => None,
-        text => Some(serde_json::from_str(text).map_err(|error| {
-            super::to_status(Error::InvalidSchema(format!("it is no JSON: {error}")))
-        })?),
-    };
-    if !request.run_id.is_empty() {
-        tracing::debug!(run_id = request.run_id, "chat of a run");
-    }
-    Ok(ChatRequest {
-        model: request.model,
-        messages,
-        sampling,
-        max_tokens: (request.max_tokens > 0).then_some(request.max_tokens),
-        stop: request.stop,
-        schema,
-        agent: Some(AgentId::new(&request.agent)),
-    })
+fn tool_call(call: ToolCall) -> wire::ToolCall {
+    wire::ToolCall { id: call.id, name: call.name, arguments_json: call.arguments }
 }
 
-fn sampling(prefix: &str, wire: wire::Sampling, bad: &mut Violations) -> SamplingRequest {
-    let sampling = SamplingRequest {
-        temperature: wire.temperature,
-        top_p: wire.top_p,
-        top_k: wire.top_k,
-        min_p: wire.min_p,
-        repeat_penalty: wire.repeat_penalty,
-        seed: wire.seed,
-    };
-    for (field, holds, allowed) in sampling.or(crate::chat::Sampling::default()).rules() {
-        bad.check(holds, format!("{prefix}sampling.{field}"), allowed);
+fn logprob(token: TokenLogprob) -> wire::TokenLogprob {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let top = token.top.into_iter().map(|(bytes, logprob)| Alternative {
+        token: text(&bytes),
+        logprob,
+        bytes,
+    });
+    wire::TokenLogprob {
+        token: text(&token.bytes),
+        logprob: token.logprob,
+        top: top.collect(),
+        bytes: token.bytes,
     }
-    sampling
-}
-
-/// Names of agents and runs end up in labels, logs and tables.
-fn name(bad: &mut Violations, field: String, name: &str) {
-    let sound = name.len() <= 128 && !name.chars().any(char::is_control);
-    bad.check(sound, field, "must be at most 128 bytes without control characters");
-}
-
-/// What a request for vectors may hold.
-pub(super) fn check_embed(request: &EmbedRequest) -> Result<(), Status> {
-    let mut bad = Violations::default();
-    bad.check(request.model.len() <= 256, "model", "must be at most 256 bytes");
-    bad.check((1..=256).contains(&request.texts.len()), "texts", "must be 1 to 256 texts");
-    for (n, text) in request.texts.iter().enumerate() {
-        let fits = text.len() <= MAX_CONTENT;
-        bad.check(fits, format!("texts[{n}]"), "must be at most 1,048,576 bytes");
-    }
-    name(&mut bad, "agent".to_owned(), &request.agent);
-    bad.finish()
 }
 
 /// A whole answer.
@@ -134,6 +54,8 @@ pub(super) fn answer(answered: Answered) -> ChatResponse {
     let finish = match answered.ended.finish {
         Finish::Stop => FinishReason::Stop,
         Finish::Length => FinishReason::Length,
+        Finish::ToolCalls => FinishReason::ToolCalls,
+        Finish::Budget => FinishReason::Budget,
     };
     ChatResponse {
         content: answered.content,
@@ -144,7 +66,11 @@ pub(super) fn answer(answered: Answered) -> ChatResponse {
             queue_time: Some(time::duration(answered.waited)),
             time_to_first_token: Some(time::duration(answered.ended.first_token)),
             run_time: Some(time::duration(answered.ended.run)),
+            reused_tokens: answered.ended.reused_tokens,
+            cpu_time: Some(time::duration(answered.ended.cpu)),
         }),
+        tool_calls: answered.tool_calls.into_iter().map(tool_call).collect(),
+        logprobs: answered.logprobs.into_iter().map(logprob).collect(),
         model: answered.model.0,
         backend: answered.backend,
     }

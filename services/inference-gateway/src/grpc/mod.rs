@@ -2,6 +2,7 @@
 //! statuses, here and only here.
 
 mod convert;
+mod request;
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use tonic::{Code, Request, Response, Status};
 use alina_proto::inference::v1::{
     ChatRequest, ChatResponse, ChatStreamRequest, ChatStreamResponse, EmbedRequest, EmbedResponse,
     Embedding, GetLoadRequest, GetLoadResponse, ListModelsRequest, ListModelsResponse,
-    chat_stream_response::Event, inference_service_server::InferenceService,
+    ListUsageRequest, ListUsageResponse, SetLimitsRequest, SetLimitsResponse, SetModelStateRequest,
+    SetModelStateResponse, inference_service_server::InferenceService,
 };
 use alina_service::status;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +43,7 @@ impl InferenceService for Grpc {
     type ChatStreamStream = BoxStream<'static, Result<ChatStreamResponse, Status>>;
 
     async fn chat(&self, request: Request<ChatRequest>) -> Result<Response<ChatResponse>, Status> {
-        let request = convert::chat("", request.into_inner())?;
+        let request = request::chat("", request.into_inner())?;
         let mut parts = self.gateway.chat(request).await.map_err(to_status)?;
         while let Some(part) = parts.next().await {
             if let Part::Done(answered) = part.map_err(to_status)? {
@@ -55,15 +57,9 @@ impl InferenceService for Grpc {
         &self,
         request: Request<ChatStreamRequest>,
     ) -> Result<Response<Self::ChatStreamStream>, Status> {
-        let request = convert::chat_stream(request.into_inner())?;
+        let request = request::chat_stream(request.into_inner())?;
         let parts = self.gateway.chat(request).await.map_err(to_status)?;
-        let events = parts.map(|part| {
-            let event = match part.map_err(to_status)? {
-                Part::Text(text) => Event::Delta(text),
-                Part::Done(answered) => Event::Done(convert::answer(answered)),
-            };
-            Ok(ChatStreamResponse { event: Some(event) })
-        });
+        let events = parts.map(|part| part.map(convert::part).map_err(to_status));
         let shutdown = self.shutdown.clone();
         let stopped = async move {
             shutdown.cancelled_owned().await;
@@ -87,7 +83,7 @@ impl InferenceService for Grpc {
         request: Request<EmbedRequest>,
     ) -> Result<Response<EmbedResponse>, Status> {
         let request = request.into_inner();
-        convert::check_embed(&request)?;
+        request::check_embed(&request)?;
         let embedded = self.gateway.embed(&request.model, request.texts).await;
         let (embedded, model) = embedded.map_err(to_status)?;
         let dimensions = embedded.vectors.first().map_or(0, Vec::len);
@@ -113,6 +109,27 @@ impl InferenceService for Grpc {
     ) -> Result<Response<GetLoadResponse>, Status> {
         Ok(Response::new(convert::load(self.gateway.load())))
     }
+
+    async fn set_limits(
+        &self,
+        _: Request<SetLimitsRequest>,
+    ) -> Result<Response<SetLimitsResponse>, Status> {
+        Err(Status::unimplemented("SetLimits"))
+    }
+
+    async fn list_usage(
+        &self,
+        _: Request<ListUsageRequest>,
+    ) -> Result<Response<ListUsageResponse>, Status> {
+        Err(Status::unimplemented("ListUsage"))
+    }
+
+    async fn set_model_state(
+        &self,
+        _: Request<SetModelStateRequest>,
+    ) -> Result<Response<SetModelStateResponse>, Status> {
+        Err(Status::unimplemented("SetModelState"))
+    }
 }
 
 fn to_status(error: Error) -> Status {
@@ -129,9 +146,9 @@ fn to_status(error: Error) -> Status {
         Error::ModelUnavailable { .. } | Error::BackendFailed { .. } => {
             status::error(Code::Unavailable, reason, message)
         }
-        Error::PromptTooLong { .. } | Error::InvalidSchema(_) => {
-            status::error(Code::InvalidArgument, reason, message)
-        }
+        Error::PromptTooLong { .. }
+        | Error::InvalidConstraint { .. }
+        | Error::Unsupported { .. } => status::error(Code::InvalidArgument, reason, message),
         Error::QueueFull { retry_after, .. } => {
             status::retry(Code::ResourceExhausted, reason, message, retry_after)
         }

@@ -4,7 +4,11 @@ mod lines;
 mod server;
 mod wire;
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use tokio::sync::mpsc;
@@ -12,7 +16,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     chat::{
-        Answer, Chat, ChatModel, Embedded, EmbeddingModel, Ended, Event, Finish, Job, ModelName,
+        Answer, Chat, ChatModel, Constraint, Embedded, EmbeddingModel, Ended, Event, Finish, Input,
+        Job, ModelName,
     },
     error::Error,
     schedule::Place,
@@ -48,6 +53,21 @@ impl RemoteModel {
         &self.server
     }
 
+    /// Refuses what it cannot do.
+    fn check(&self, chat: &Chat) -> Result<(), Error> {
+        let what = match (&chat.constraint, &chat.input) {
+            (Some(Constraint::Regex(_)), _) => "regex",
+            (Some(Constraint::Choice(_)), _) => "choice",
+            (Some(Constraint::Grammar(_)), _) => "grammar",
+            (_, Input::Text(_)) => "prompt",
+            _ if chat.tools.is_some() => "tools",
+            _ if chat.logprobs.is_some() => "top_logprobs",
+            _ => return Ok(()),
+        };
+        let backend = self.server.name().to_owned();
+        Err(Error::Unsupported { model: self.name.clone(), backend, what })
+    }
+
     /// What the server calls it.
     #[must_use]
     pub fn model(&self) -> &str {
@@ -58,8 +78,9 @@ impl RemoteModel {
 impl ChatModel for RemoteModel {
     fn prepare(&self, chat: Chat) -> BoxFuture<'_, Result<Box<dyn Job>, Error>> {
         async move {
+            self.check(&chat)?;
             let request = ChatRequest::new(&self.model, &chat);
-            let bytes: usize = chat.messages.iter().map(|message| message.content.len()).sum();
+            let bytes = chat.input.bytes();
             // The server counts tokens; four bytes each is usual.
             let prompt = u32::try_from(bytes / 4).unwrap_or(u32::MAX);
             let cost = prompt.saturating_add(chat.max_tokens);
@@ -122,7 +143,7 @@ impl Remote {
                 pieces += 1;
                 first_token.get_or_insert_with(|| place.since().elapsed());
                 place.used(0, pieces);
-                let _ = out.send(Ok(Event::Text(text))).await;
+                let _ = out.send(Ok(Event::Text(text.into()))).await;
             }
             if line.done {
                 let run = place.since().elapsed();
@@ -132,9 +153,11 @@ impl Remote {
                 return Ok(Ended {
                     finish: if length { Finish::Length } else { Finish::Stop },
                     prompt_tokens: prompt,
+                    reused_tokens: 0,
                     completion_tokens: completion,
                     first_token: first_token.unwrap_or(run),
                     run,
+                    cpu: Duration::ZERO,
                 });
             }
         }

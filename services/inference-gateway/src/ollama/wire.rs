@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::chat::{Chat, Role};
+use crate::chat::{Chat, Input, Role};
 
 /// `POST /api/chat`.
 #[derive(Debug, Clone, Serialize)]
@@ -38,7 +38,11 @@ struct Options {
 
 impl ChatRequest {
     pub(super) fn new(model: &str, chat: &Chat) -> Self {
-        let messages = chat.messages.iter().map(|message| Message {
+        let messages = match &chat.input {
+            Input::Messages(messages) => messages.as_slice(),
+            Input::Text(_) => &[],
+        };
+        let messages = messages.iter().map(|message| Message {
             role: match message.role {
                 Role::System => "system",
                 Role::User => "user",
@@ -60,9 +64,9 @@ impl ChatRequest {
                 repeat_penalty: sampling.repeat_penalty,
                 num_predict: chat.max_tokens,
                 seed: sampling.seed,
-                stop: if chat.schema.is_some() { Vec::new() } else { chat.stop.clone() },
+                stop: if chat.constraint.is_some() { Vec::new() } else { chat.stop.clone() },
             },
-            format: chat.schema.clone(),
+            format: chat.schema().cloned(),
         }
     }
 

@@ -49,7 +49,11 @@ async fn earlier_turns_count() {
     let client = suite.connector().inference();
     let mut request = ask("Say red");
     for (answer, next) in [("red", "Say blue"), ("blue", "Say green"), ("green", "Say yellow")] {
-        request.messages.push(Message { role: Role::Assistant.into(), content: answer.to_owned() });
+        request.messages.push(Message {
+            role: Role::Assistant.into(),
+            content: answer.to_owned(),
+            ..Message::default()
+        });
         request.messages.push(user(next));
     }
     let answer = chat(&client, request).await.unwrap();

@@ -41,7 +41,7 @@ pub(crate) fn gateway_with_small_window() -> SuiteBuilder {
 }
 
 pub(crate) fn user(content: impl Into<String>) -> Message {
-    Message { role: Role::User.into(), content: content.into() }
+    Message { role: Role::User.into(), content: content.into(), ..Message::default() }
 }
 
 /// The likeliest answer, short.

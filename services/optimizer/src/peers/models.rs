@@ -53,8 +53,11 @@ impl Models {
     /// # Errors
     /// When the gateway is away, refuses or takes too long.
     pub async fn chat(&self, prompt: Prompt<'_>) -> Result<String, PeerError> {
-        let message =
-            |role: Role, content: &str| Message { role: role.into(), content: content.to_owned() };
+        let message = |role: Role, content: &str| Message {
+            role: role.into(),
+            content: content.to_owned(),
+            ..Message::default()
+        };
         let request = ChatRequest {
             model: prompt.model.to_owned(),
             messages: vec![message(Role::System, prompt.system), message(Role::User, &prompt.user)],

@@ -320,6 +320,9 @@ impl InferenceService for FakeInference {
         chat_stream(inference::ChatStreamRequest) -> Self::ChatStreamStream,
         list_models(inference::ListModelsRequest) -> inference::ListModelsResponse,
         get_load(inference::GetLoadRequest) -> inference::GetLoadResponse,
+        set_limits(inference::SetLimitsRequest) -> inference::SetLimitsResponse,
+        list_usage(inference::ListUsageRequest) -> inference::ListUsageResponse,
+        set_model_state(inference::SetModelStateRequest) -> inference::SetModelStateResponse,
     }
 }
 

@@ -94,7 +94,8 @@ impl Models {
                             completion_tokens: usage.completion_tokens,
                         });
                     }
-                    None => {}
+                    // No tools are offered.
+                    Some(chat_stream_response::Event::ToolCall(_)) | None => {}
                 }
             }
             Err(Status::unavailable("the model's answer broke off before its end"))
@@ -125,10 +126,10 @@ impl From<Chat> for ChatRequest {
                 ..Default::default()
             }),
             max_tokens: chat.max_tokens,
-            stop: Vec::new(),
             json_schema: chat.schema.map(|schema| schema.to_string()).unwrap_or_default(),
             agent: chat.agent,
             run_id: chat.run_id,
+            ..Self::default()
         }
     }
 }
@@ -139,6 +140,6 @@ impl From<ChatMessage> for Message {
             Speaker::System => Role::System,
             Speaker::User => Role::User,
         };
-        Self { role: role.into(), content: message.text }
+        Self { role: role.into(), content: message.text, ..Self::default() }
     }
 }

@@ -173,7 +173,7 @@ impl InferenceService for FakeInference {
             for word in text.split_inclusive(' ') {
                 tokio::time::sleep(pause).await;
                 let event = chat_stream_response::Event::Delta(word.to_owned());
-                yield Ok(ChatStreamResponse { event: Some(event) });
+                yield Ok(ChatStreamResponse { event: Some(event), logprobs: Vec::new() });
             }
             running.is_done = true;
             let done = ChatResponse {
@@ -182,7 +182,7 @@ impl InferenceService for FakeInference {
                 ..Default::default()
             };
             let event = chat_stream_response::Event::Done(done);
-            yield Ok(ChatStreamResponse { event: Some(event) });
+            yield Ok(ChatStreamResponse { event: Some(event), logprobs: Vec::new() });
         };
         Ok(Response::new(Box::pin(stream)))
     }
@@ -205,6 +205,27 @@ impl InferenceService for FakeInference {
         &self,
         _: Request<inference::GetLoadRequest>,
     ) -> Result<Response<inference::GetLoadResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
+    async fn set_limits(
+        &self,
+        _: Request<inference::SetLimitsRequest>,
+    ) -> Result<Response<inference::SetLimitsResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
+    async fn list_usage(
+        &self,
+        _: Request<inference::ListUsageRequest>,
+    ) -> Result<Response<inference::ListUsageResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
+    async fn set_model_state(
+        &self,
+        _: Request<inference::SetModelStateRequest>,
+    ) -> Result<Response<inference::SetModelStateResponse>, Status> {
         Err(Status::unimplemented("not scripted"))
     }
 }
