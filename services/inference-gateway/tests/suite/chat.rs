@@ -185,6 +185,8 @@ async fn every_field_is_checked_and_named() {
             top_k: Some(100_001),
             min_p: Some(1.5),
             repeat_penalty: Some(0.1),
+            frequency_penalty: Some(3.0),
+            presence_penalty: Some(-3.0),
             seed: None,
         }),
         stop: vec![String::new(); 17],

@@ -76,6 +76,7 @@ pub(crate) async fn stream(client: &Client, request: ChatRequest) -> (Vec<String
     while let Some(event) = events.next().await {
         match event.unwrap().event.expect("every message has an event") {
             Event::Delta(text) => pieces.push(text),
+            Event::ToolCall(call) => panic!("no tool was offered: {call:?}"),
             Event::Done(done) => {
                 assert!(events.next().await.is_none(), "nothing follows `done`");
                 return (pieces, done);
