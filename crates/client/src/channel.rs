@@ -119,7 +119,7 @@ impl PeerChannel {
 /// Whether tonic's own timer for `grpc-timeout` ended the call.
 fn has_expired(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source())
-        .any(|error| error.is::<tonic::TimeoutExpired>())
+        .any(<dyn std::error::Error>::is::<tonic::TimeoutExpired>)
 }
 
 /// A failure of the connection, with the service's name and the innermost cause.

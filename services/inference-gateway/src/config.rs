@@ -25,6 +25,9 @@ pub struct InferenceConfig {
     pub max_running: Option<u16>,
     /// Chats that may wait for a place, 0 to 10,000; more are refused.
     pub max_waiting: u32,
+    /// The most memory that kept beginnings of prompts may take, in MiB for each model, 0 to
+    /// 1,048,576.
+    pub prefix_cache_mb: u32,
     /// The models, by name.
     pub models: Vec<ModelConfig>,
     /// Ollama servers; their models are addressed "<name>/<model>".
@@ -112,6 +115,7 @@ impl Default for InferenceConfig {
             threads: 0,
             max_running: None,
             max_waiting: 64,
+            prefix_cache_mb: 256,
             models: Vec::new(),
             ollama: Vec::new(),
         }
@@ -137,6 +141,7 @@ impl Section for InferenceConfig {
         let running = self.max_running.is_none_or(|running| (1..=64).contains(&running));
         check.that(running, "max_running", "must be 1 to 64, or absent");
         check.that(self.max_waiting <= 10_000, "max_waiting", "must be 0 to 10,000");
+        check.that(self.prefix_cache_mb <= 1_048_576, "prefix_cache_mb", "must be 0 to 1,048,576");
         let mut names = BTreeSet::new();
         for (at, model) in self.models.iter().enumerate() {
             model.check(check, &format!("models[{at}]"), self);

@@ -139,6 +139,7 @@ impl Builder<'_> {
                     context_length: model.context_length,
                     sequences: self.places,
                     threads: self.config.threads(),
+                    prefix_bytes: self.config.prefix_cache_mb as usize * 1_048_576,
                 };
                 let file = ModelFile::new(path, expected);
                 Source::Embedded(Arc::new(EmbeddedModel::new(name, file, settings, metrics)))

@@ -11,19 +11,27 @@ use std::{
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use llama_cpp_2::{
-    context::{LlamaContext, params::LlamaContextParams},
+    context::{
+        LlamaContext,
+        params::LlamaContextParams,
+        session::{LlamaStateSeqFlags, SeqState},
+    },
     llama_batch::LlamaBatch,
     token::LlamaToken,
 };
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 
 use super::{
     EngineSettings,
+    calls::CallReader,
     choice::Choice,
     load::{Loaded, backend},
+    prefixes::{Prefixes, common},
     slot::{Active, Slot},
 };
 use crate::{
@@ -44,6 +52,9 @@ pub(super) struct Sequence {
     pub(super) prompt: Vec<LlamaToken>,
     pub(super) choice: Choice,
     pub(super) text: AnswerText,
+    /// Finds calls of tools, when there are tools.
+    pub(super) calls: Option<CallReader>,
+    pub(super) logprobs: Option<u8>,
     pub(super) max_tokens: u32,
     /// Calculated by itself, from its beginning: some kernels round otherwise in larger batches.
     pub(super) alone: bool,
@@ -137,12 +148,22 @@ struct Batcher<'a> {
     context: LlamaContext<'a>,
     batch: LlamaBatch<'static>,
     slots: Vec<Slot>,
+    prefixes: Prefixes<SeqState>,
+    /// How many threads calculate.
+    threads: u32,
 }
 
 impl<'a> Batcher<'a> {
     fn new(loaded: &'a Loaded, context: LlamaContext<'a>, settings: EngineSettings) -> Self {
         let slots = (0..i32::from(settings.sequences)).map(Slot::new).collect();
-        Self { loaded, context, batch: LlamaBatch::new(STEP, 1), slots }
+        Self {
+            loaded,
+            context,
+            batch: LlamaBatch::new(STEP, 1),
+            slots,
+            prefixes: Prefixes::new(settings.prefix_bytes),
+            threads: u32::try_from(settings.threads).unwrap_or(1),
+        }
     }
 
     fn run(&mut self, todo: &Receiver<Sequence>) {
@@ -168,36 +189,115 @@ impl<'a> Batcher<'a> {
         let best = free.max_by_key(|(_, slot)| (reusable(slot), Reverse(slot.cached.len())));
         let Some((at, slot)) = best else { return };
         let mut keep = reusable(slot);
+        self.save(at, keep);
         if !sequence.alone {
-            keep = self.copy_from_another(at, keep, &sequence.prompt);
+            keep = self.restore(at, keep, &sequence.prompt);
         }
         let slot = &mut self.slots[at];
         slot.truncate(&mut self.context, keep);
-        slot.active = Some(Active::new(sequence));
+        let active = slot.active.insert(Active::new(sequence));
+        active.reused = slot.cached.len();
     }
 
-    /// Copies a beginning from another sequence when that has much more of it.
-    fn copy_from_another(&mut self, at: usize, keep: usize, prompt: &[LlamaToken]) -> usize {
-        let others = self.slots.iter().enumerate().filter(|(other, _)| *other != at);
-        let best = others.map(|(other, slot)| (slot.common(prompt), other)).max();
-        let worth = best.filter(|(common, _)| *common >= keep + WORTH_COPYING);
-        let Some((common, other)) = worth else { return keep };
-        let (from, to) = (self.slots[other].id, self.slots[at].id);
-        // Between sequences with parts of their own only the whole can be copied.
-        if self.context.kv_cache_seq_cp(from, to, None, None).is_err() {
+    /// Puts aside what a slot is about to lose after its first `keep` tokens.
+    fn save(&mut self, at: usize, keep: usize) {
+        let slot = &self.slots[at];
+        if slot.cached.len() < keep + WORTH_COPYING {
+            return;
+        }
+        let flags = LlamaStateSeqFlags::empty();
+        let size = self.context.state_seq_get_size_ext(slot.id, flags);
+        if !self.prefixes.wants(&slot.cached, size) {
+            return;
+        }
+        match self.context.state_seq_get(slot.id, flags) {
+            Ok(state) => self.prefixes.keep(slot.cached.clone(), state),
+            Err(error) => tracing::debug!(%error, "a beginning is not kept"),
+        }
+    }
+
+    /// Brings back what was put aside, when that has much more of the prompt's beginning.
+    fn restore(&mut self, at: usize, keep: usize, prompt: &[LlamaToken]) -> usize {
+        let last = prompt.len().saturating_sub(1);
+        let Some((tokens, state, length)) = self.prefixes.best(prompt) else { return keep };
+        let length = length.min(last);
+        if length < keep + WORTH_COPYING {
             return keep;
         }
-        self.slots[at].cached = self.slots[other].cached.clone();
-        common
+        let slot = &mut self.slots[at];
+        slot.truncate(&mut self.context, 0);
+        if let Err(error) = self.context.state_seq_set(state, slot.id) {
+            tracing::warn!(%error, "a kept beginning cannot be used");
+            let _ = self.context.clear_kv_cache_seq(u32::try_from(slot.id).ok(), None, None);
+            return 0;
+        }
+        slot.cached = tokens.to_vec();
+        length
+    }
+
+    /// For each prompt being read: copies a beginning that another sequence has, or waits while
+    /// another calculates it. Returns who waits.
+    ///
+    /// Nobody waits for who has read less, and of two who have read as much the second waits: so
+    /// there is always one who does not.
+    fn share_beginnings(&mut self) -> Vec<usize> {
+        let mut waiting = Vec::new();
+        for at in 0..self.slots.len() {
+            let Some(active) = self.slots[at].reading() else { continue };
+            let (own, last) = (self.slots[at].cached.len(), active.prompt.len().saturating_sub(1));
+            let others = || self.slots.iter().enumerate().filter(|(other, _)| *other != at);
+            let is_ahead = |other: usize, slot: &Slot| {
+                (slot.cached.len(), Reverse(other)) > (own, Reverse(at))
+            };
+            let comes = others().any(|(other, slot)| {
+                let Some(leader) = slot.reading() else { return false };
+                let shared = common(&leader.prompt, &active.prompt).min(last);
+                is_ahead(other, slot) && shared >= own + WORTH_COPYING && slot.cached.len() < shared
+            });
+            if comes {
+                waiting.push(at);
+                continue;
+            }
+            let ready = others().map(|(other, slot)| (slot.common(&active.prompt), other)).max();
+            if let Some((length, other)) = ready
+                && length >= own + WORTH_COPYING
+            {
+                self.copy(other, at, length);
+            }
+        }
+        waiting
+    }
+
+    /// Copies the first `length` tokens of one sequence to another.
+    fn copy(&mut self, from: usize, to: usize, length: usize) {
+        let (source, target) = (self.slots[from].id, self.slots[to].id);
+        let before = self.slots[to].cached.len();
+        // Between sequences with parts of their own only the whole can be copied.
+        if self.context.kv_cache_seq_cp(source, target, None, None).is_err() {
+            return;
+        }
+        self.slots[to].cached = self.slots[from].cached.clone();
+        let slot = &mut self.slots[to];
+        slot.truncate(&mut self.context, length);
+        let gained = slot.cached.len().saturating_sub(before);
+        if let Some(active) = &mut slot.active {
+            active.reused += gained;
+        }
     }
 
     /// One token of every answer, a piece of every prompt.
     fn step(&mut self) {
+        for slot in &mut self.slots {
+            if slot.active.as_ref().is_some_and(Active::is_cancelled) {
+                slot.cancel();
+            }
+        }
+        let waiting = self.share_beginnings();
         let mut together = Vec::new();
         let mut alone = Vec::new();
-        for (at, slot) in self.slots.iter_mut().enumerate() {
+        for (at, slot) in self.slots.iter().enumerate() {
             match &slot.active {
-                Some(active) if active.is_cancelled() => slot.cancel(),
+                Some(_) if waiting.contains(&at) => {}
                 Some(active) if active.alone => alone.push(at),
                 Some(_) => together.push(at),
                 None => {}
@@ -212,6 +312,22 @@ impl<'a> Batcher<'a> {
     }
 
     fn decode(&mut self, members: &[usize]) {
+        let begun = cpu_time();
+        let before: Vec<usize> = members.iter().map(|at| self.slots[*at].cached.len()).collect();
+        self.run_batch(members);
+        // The threads work in step: each takes what this one takes.
+        let took = cpu_time().saturating_sub(begun) * self.threads;
+        let total = u32::try_from(self.batch.n_tokens()).unwrap_or(1).max(1);
+        for (&at, before) in members.iter().zip(before) {
+            let slot = &mut self.slots[at];
+            let tokens = slot.cached.len().saturating_sub(before);
+            if let Some(active) = &mut slot.active {
+                active.cpu += took * u32::try_from(tokens).unwrap_or(0) / total;
+            }
+        }
+    }
+
+    fn run_batch(&mut self, members: &[usize]) {
         self.batch.clear();
         let is_answer =
             |slot: &Slot| slot.active.as_ref().is_some_and(|active| active.newest.is_some());
@@ -243,6 +359,13 @@ impl<'a> Batcher<'a> {
             self.slots[at].advance(&self.context, self.loaded, output);
         }
     }
+}
+
+/// CPU time of this thread.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// Adds a slot's next tokens to the batch. Returns the number of the one that its next token is

@@ -10,19 +10,23 @@ use llama_cpp_2::{
     llama_backend::LlamaBackend,
     model::{LlamaChatMessage, LlamaChatTemplate, LlamaModel, params::LlamaModelParams},
     send_logs_to_tracing,
+    token::LlamaToken,
 };
 
-use super::{EngineSettings, schema::SchemaCompiler};
+use super::{EngineSettings, constraint::Compiler, template::ChatTemplate};
 
 /// A loaded model: weights, vocabulary, template. Its context is the engine's.
 pub(super) struct Loaded {
     pub(super) model: LlamaModel,
+    /// The model's own, when this engine can apply it.
+    pub(super) jinja: Option<ChatTemplate>,
+    /// Else what llama.cpp makes of it.
     pub(super) template: LlamaChatTemplate,
     /// Texts can be put into tokens part by part (byte-level BPE).
     pub(super) divisible: bool,
     /// Tokens of prompt and answer together.
     pub(super) context: u32,
-    schemas: Mutex<Option<Arc<SchemaCompiler>>>,
+    compiler: Mutex<Option<Arc<Compiler>>>,
 }
 
 impl Loaded {
@@ -37,6 +41,7 @@ impl Loaded {
                 path.display()
             )
         })?;
+        let jinja = jinja(&model);
         let template = template(&model)?;
         let trained = model.n_ctx_train();
         if trained > 0 && trained < settings.context_length {
@@ -46,18 +51,29 @@ impl Loaded {
         let context = settings.context_length.min(trained);
         let kind = model.meta_val_str("tokenizer.ggml.model");
         let divisible = kind.is_ok_and(|kind| kind == "gpt2");
-        Ok(Self { model, template, divisible, context, schemas: Mutex::new(None) })
+        Ok(Self { model, jinja, template, divisible, context, compiler: Mutex::new(None) })
     }
 
     /// Made at the first use: it walks the whole vocabulary.
-    pub(super) fn schemas(&self) -> Result<Arc<SchemaCompiler>, String> {
-        let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(compiler) = &*schemas {
+    pub(super) fn compiler(&self) -> Result<Arc<Compiler>, String> {
+        let mut compiler = self.compiler.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiler) = &*compiler {
             return Ok(Arc::clone(compiler));
         }
-        let compiler = Arc::new(SchemaCompiler::new(&self.model)?);
-        Ok(Arc::clone(schemas.insert(compiler)))
+        let made = Arc::new(Compiler::new(&self.model)?);
+        Ok(Arc::clone(compiler.insert(made)))
     }
+}
+
+fn jinja(model: &LlamaModel) -> Option<ChatTemplate> {
+    let source = model.chat_template(None).ok()?.to_string().ok()?;
+    let vocabulary = model.vocab();
+    let text = |token: LlamaToken| {
+        let bytes =
+            if token.0 < 0 { Vec::new() } else { vocabulary.token_to_piece(token, true, None) };
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    ChatTemplate::new(&source, text(vocabulary.bos()), text(vocabulary.eos()))
 }
 
 /// The model's own, when llama.cpp knows how to apply it; else that of ChatML.

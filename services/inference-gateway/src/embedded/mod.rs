@@ -1,13 +1,16 @@
 //! llama.cpp in this process. [`EmbeddedModel`] loads a GGUF file when it is first needed and
-//! prepares chats (`prompt`, `schema`); a thread of its own runs up to `max_running` of them in
-//! one batch (`engine`, `slot`, `choice`).
+//! prepares chats (`prompt`, `template`, `constraint`, `calls`); a thread of its own runs up to
+//! `max_running` of them in one batch (`engine`, `slot`, `choice`, `prefixes`).
 
+mod calls;
 mod choice;
+mod constraint;
 mod engine;
 mod load;
+mod prefixes;
 mod prompt;
-mod schema;
 mod slot;
+mod template;
 
 use std::{
     fmt,
@@ -21,7 +24,7 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
-    chat::{Answer, AnswerText, Chat, ChatModel, Constraint, Input, Job, ModelName},
+    chat::{Answer, AnswerText, Chat, ChatModel, Constraint, Job, ModelName},
     error::Error,
     metrics::Metrics,
     models::{Description, ModelFile, State, Traits, read_gguf},
@@ -29,7 +32,9 @@ use crate::{
 };
 
 use self::{
-    choice::Choice,
+    calls::CallReader,
+    choice::{Choice, Limit},
+    constraint::Rule,
     engine::{Engine, Sequence},
     load::Loaded,
 };
@@ -46,6 +51,8 @@ pub struct EngineSettings {
     pub sequences: u16,
     /// Threads that calculate.
     pub threads: usize,
+    /// The most that kept beginnings of prompts may take, in bytes.
+    pub prefix_bytes: usize,
 }
 
 /// A chat model in a GGUF file.
@@ -199,42 +206,42 @@ fn failed(cause: String) -> Error {
 
 fn prepare(model: ModelName, running: Arc<Running>, chat: Chat) -> Result<Box<dyn Job>, Error> {
     let loaded = &running.loaded;
-    let unsupported = |what| {
-        let backend = BACKEND.to_owned();
-        Err(Error::Unsupported { model: model.clone(), backend, what })
-    };
-    let prompt = match &chat.input {
-        Input::Messages(messages) => loaded.prompt(messages).map_err(failed)?,
-        Input::Text(_) => return unsupported("prompt"),
-    };
-    if chat.tools.is_some() {
-        return unsupported("tools");
-    }
-    if chat.logprobs.is_some() {
-        return unsupported("top_logprobs");
-    }
-    let tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+    let prompt = loaded.prompt(&chat.input, chat.tools.as_ref()).map_err(failed)?;
+    let tokens = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX);
     // One token at least must be left for the answer.
     let context = loaded.context;
     let fit = context - 1;
     if tokens > fit {
         return Err(Error::PromptTooLong { model, tokens, fit, context });
     }
-    let matcher = match &chat.constraint {
-        Some(Constraint::Schema(schema)) => {
-            Some(loaded.schemas().map_err(failed)?.compile(schema)?)
-        }
-        Some(_) => return unsupported("regex, choice or grammar"),
-        None => None,
+    let compile = |rule| -> Result<Limit, Error> {
+        let matcher = loaded.compiler().map_err(failed)?.compile(rule)?;
+        Ok(Limit::Matcher(Box::new(matcher)))
     };
+    let calls = chat.tools.as_ref().and_then(|tools| prompt.dialect.grammar(tools));
+    let limit = match (&chat.constraint, &calls) {
+        (Some(Constraint::Schema(schema)), _) => compile(Rule::Schema(schema))?,
+        (Some(Constraint::Regex(regex)), _) => compile(Rule::Regex(regex))?,
+        (Some(Constraint::Choice(choice)), _) => compile(Rule::Choice(choice))?,
+        (Some(Constraint::Grammar(text)), _) => Limit::grammar(&loaded.model, text)?,
+        (None, Some(grammar)) => compile(Rule::Calls(grammar))?,
+        (None, None) => Limit::Free,
+    };
+    // What is constrained ends where the constraint says.
+    let is_free = chat.constraint.is_none() && calls.is_none();
+    let reader = calls.is_some().then(|| {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        CallReader::new(prompt.dialect, format!("call_{}", &id[..12]))
+    });
     let job = Prepared {
-        choice: Choice::new(&chat.sampling, matcher, loaded),
-        // With a schema the schema alone says where the answer ends.
-        text: AnswerText::new(if chat.constraint.is_some() { Vec::new() } else { chat.stop }),
+        choice: Choice::new(&chat.sampling, limit, loaded),
+        text: AnswerText::new(if is_free { chat.stop } else { Vec::new() }),
+        calls: reader,
+        logprobs: chat.logprobs,
         max_tokens: chat.max_tokens.min(context - tokens),
         // The same seed gives the same text, whoever else is in the batch.
         alone: chat.sampling.seed.is_some(),
-        prompt,
+        prompt: prompt.tokens,
         running,
     };
     Ok(Box::new(job))
@@ -244,6 +251,8 @@ struct Prepared {
     prompt: Vec<LlamaToken>,
     choice: Choice,
     text: AnswerText,
+    calls: Option<CallReader>,
+    logprobs: Option<u8>,
     max_tokens: u32,
     alone: bool,
     running: Arc<Running>,
@@ -261,6 +270,8 @@ impl Job for Prepared {
             prompt: self.prompt,
             choice: self.choice,
             text: self.text,
+            calls: self.calls,
+            logprobs: self.logprobs,
             max_tokens: self.max_tokens,
             alone: self.alone,
             place,

@@ -6,9 +6,16 @@ use std::time::Duration;
 use llama_cpp_2::{context::LlamaContext, token::LlamaToken};
 use tokio::sync::mpsc;
 
-use super::{choice::Choice, engine::Sequence, failed, load::Loaded};
+use super::{
+    calls::{CallReader, Said},
+    choice::{Choice, logprob},
+    engine::Sequence,
+    failed,
+    load::Loaded,
+    prefixes::common,
+};
 use crate::{
-    chat::{AnswerText, Ended, Event, Finish},
+    chat::{AnswerText, Ended, Event, Finish, Piece, TokenLogprob},
     error::Error,
     schedule::Place,
 };
@@ -28,8 +35,14 @@ pub(super) struct Active {
     /// The answer's newest token, not in the context yet; none while the prompt is read.
     pub(super) newest: Option<LlamaToken>,
     pub(super) alone: bool,
+    /// Of the prompt: what need not be calculated.
+    pub(super) reused: usize,
+    /// Its part of the CPU time of the steps so far.
+    pub(super) cpu: Duration,
     choice: Choice,
     text: AnswerText,
+    calls: Option<CallReader>,
+    logprobs: Option<u8>,
     max_tokens: u32,
     completion: u32,
     first_token: Option<Duration>,
@@ -43,8 +56,12 @@ impl Active {
             prompt: sequence.prompt,
             newest: None,
             alone: sequence.alone,
+            reused: 0,
+            cpu: Duration::ZERO,
             choice: sequence.choice,
             text: sequence.text,
+            calls: sequence.calls,
+            logprobs: sequence.logprobs,
             max_tokens: sequence.max_tokens,
             completion: 0,
             first_token: None,
@@ -62,8 +79,15 @@ impl Active {
         u32::try_from(self.prompt.len()).unwrap_or(u32::MAX)
     }
 
-    /// Gives the place back, then tells: who reads the end finds the place free. There is room for
-    /// a whole answer, so telling only fails when nobody reads it.
+    /// Tells what `text` says. There is room for a whole answer, so telling only fails when nobody
+    /// reads it.
+    fn tell(&mut self, text: String, logprobs: Vec<TokenLogprob>) {
+        for event in events(self.calls.as_mut(), text, logprobs) {
+            let _ = self.out.try_send(Ok(event));
+        }
+    }
+
+    /// Gives the place back, then tells: who reads the end finds the place free.
     fn close(mut self, last: impl IntoIterator<Item = Result<Event, Error>>) {
         self.place.used(self.prompt_tokens(), self.completion);
         drop(self.place);
@@ -73,18 +97,46 @@ impl Active {
     }
 
     fn end(mut self, finish: Finish) {
+        let rest = self.text.finish();
+        let mut last = events(self.calls.as_mut(), rest, Vec::new());
+        let mut called = false;
+        if let Some(calls) = &mut self.calls {
+            last.extend(calls.finish().into_iter().map(event));
+            called = calls.calls() > 0;
+        }
         let ended = Ended {
-            finish,
+            finish: if called && finish == Finish::Stop { Finish::ToolCalls } else { finish },
             prompt_tokens: self.prompt_tokens(),
-            reused_tokens: 0,
+            reused_tokens: u32::try_from(self.reused).unwrap_or(u32::MAX),
             completion_tokens: self.completion,
             first_token: self.first_token.unwrap_or_default(),
             run: self.place.since().elapsed(),
-            cpu: Duration::ZERO,
+            cpu: self.cpu,
         };
-        let rest = self.text.finish();
-        let rest = (!rest.is_empty()).then_some(Ok(Event::Text(rest.into())));
-        self.close(rest.into_iter().chain([Ok(Event::Ended(ended))]));
+        last.push(Event::Ended(ended));
+        self.close(last.into_iter().map(Ok));
+    }
+}
+
+/// What there is to tell of new text; its log-probabilities go with the first of it.
+fn events(calls: Option<&mut CallReader>, text: String, logprobs: Vec<TokenLogprob>) -> Vec<Event> {
+    let Some(calls) = calls else {
+        let empty = text.is_empty() && logprobs.is_empty();
+        return if empty { Vec::new() } else { vec![Event::Text(Piece { text, logprobs })] };
+    };
+    let mut events: Vec<Event> = calls.push(&text).into_iter().map(event).collect();
+    if let Some(Event::Text(piece)) = events.first_mut() {
+        piece.logprobs = logprobs;
+    } else if !logprobs.is_empty() {
+        events.insert(0, Event::Text(Piece { text: String::new(), logprobs }));
+    }
+    events
+}
+
+fn event(said: Said) -> Event {
+    match said {
+        Said::Text(text) => Event::Text(text.into()),
+        Said::Call(call) => Event::Tool(call),
     }
 }
 
@@ -96,12 +148,19 @@ impl Slot {
     /// How many tokens at the beginning of `prompt` the context holds here. The last one of a
     /// prompt must always be calculated.
     pub(super) fn common(&self, prompt: &[LlamaToken]) -> usize {
-        let pairs = self.cached.iter().zip(prompt).take(prompt.len().saturating_sub(1));
-        pairs.take_while(|(one, other)| one == other).count()
+        common(&self.cached, prompt).min(prompt.len().saturating_sub(1))
+    }
+
+    /// The prompt that is being read here and may be shared with others.
+    pub(super) fn reading(&self) -> Option<&Active> {
+        self.active.as_ref().filter(|active| active.newest.is_none() && !active.alone)
     }
 
     /// Forgets all tokens of the context after the first `keep`.
     pub(super) fn truncate(&mut self, context: &mut LlamaContext<'_>, keep: usize) {
+        if keep == self.cached.len() {
+            return;
+        }
         let from = u32::try_from(keep).unwrap_or(u32::MAX);
         let id = u32::try_from(self.id).unwrap_or_default();
         if keep > 0 && matches!(context.clear_kv_cache_seq(Some(id), Some(from), None), Ok(true)) {
@@ -142,9 +201,9 @@ impl Slot {
         }
         active.completion += 1;
         let text = active.text.push(&vocabulary.token_to_piece(token, false, None));
-        if !text.is_empty() {
-            let _ = active.out.try_send(Ok(Event::Text(text.into())));
-        }
+        let logprobs =
+            active.logprobs.map(|top| logprob(context.get_logits_ith(at), token, top, loaded));
+        active.tell(text, logprobs.into_iter().collect());
         let full = self.cached.len() + 1 >= loaded.context as usize;
         if active.text.stopped() || active.choice.is_complete() {
             self.end(Finish::Stop);

@@ -1,4 +1,4 @@
-//! From a JSON schema to a matcher that admits only tokens which keep the answer valid.
+//! From what an answer must be to a matcher that admits only tokens which keep it so.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,16 +12,71 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Error;
 
-/// Compiled schemas kept for the next request with the same one.
+/// Compiled constraints kept for the next request with the same one.
 const KEPT: usize = 32;
 
-/// Compiles schemas for one model's vocabulary.
-pub(super) struct SchemaCompiler {
+/// What is enforced token by token.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rule<'a> {
+    /// A JSON schema.
+    Schema(&'a Value),
+    /// A regular expression.
+    Regex(&'a str),
+    /// One of these.
+    Choice(&'a [String]),
+    /// A grammar for calls of tools, in llguidance's own notation.
+    Calls(&'a str),
+}
+
+impl Rule<'_> {
+    /// The field of the request that it comes from.
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Schema(_) => "json_schema",
+            Self::Regex(_) => "regex",
+            Self::Choice(_) => "choice",
+            Self::Calls(_) => "tools",
+        }
+    }
+
+    fn key(self) -> String {
+        let text = match self {
+            Self::Schema(schema) => schema.to_string(),
+            Self::Regex(text) | Self::Calls(text) => text.to_owned(),
+            Self::Choice(choice) => json!(choice).to_string(),
+        };
+        format!("{} {text}", self.field())
+    }
+
+    fn grammar(self) -> TopLevelGrammar {
+        match self {
+            Self::Schema(schema) => TopLevelGrammar::from_json_schema(compact(schema)),
+            Self::Regex(regex) => TopLevelGrammar::from_regex(regex),
+            Self::Choice(choice) => {
+                let strings: Vec<String> =
+                    choice.iter().map(|choice| json!(choice).to_string()).collect();
+                TopLevelGrammar::from_lark(format!("start: {}", strings.join(" | ")))
+            }
+            Self::Calls(grammar) => TopLevelGrammar::from_lark(grammar.to_owned()),
+        }
+    }
+
+    fn unusable(self, why: &str) -> Error {
+        let why = match self {
+            Self::Schema(schema) => describe(schema, why),
+            _ => why.lines().next().unwrap_or(why).to_owned(),
+        };
+        Error::InvalidConstraint { field: self.field(), why }
+    }
+}
+
+/// Compiles constraints for one model's vocabulary.
+pub(super) struct Compiler {
     factory: ParserFactory,
     kept: Mutex<HashMap<String, Matcher>>,
 }
 
-impl SchemaCompiler {
+impl Compiler {
     /// Walks the whole vocabulary; takes a moment.
     pub(super) fn new(model: &LlamaModel) -> Result<Self, String> {
         let tokens = LlamaSampler::llguidance_tok_env(model);
@@ -31,24 +86,22 @@ impl SchemaCompiler {
     }
 
     /// A matcher at the beginning of an answer.
-    pub(super) fn compile(&self, schema: &Value) -> Result<Matcher, Error> {
-        let key = schema.to_string();
+    pub(super) fn compile(&self, rule: Rule<'_>) -> Result<Matcher, Error> {
+        let key = rule.key();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(matcher) = kept.get(&key) {
             return Ok(matcher.deep_clone());
         }
         // It is foreign code fed with foreign input: a panic is one more way to refuse.
         let compiled = catch_unwind(AssertUnwindSafe(|| {
-            let grammar = TopLevelGrammar::from_json_schema(compact(schema));
-            Matcher::new(self.factory.create_parser(grammar))
+            Matcher::new(self.factory.create_parser(rule.grammar()))
         }));
-        let unusable = |why: &str| Error::schema(describe(schema, why));
-        let mut matcher = compiled.map_err(|_| unusable("it is beyond the engine"))?;
+        let mut matcher = compiled.map_err(|_| rule.unusable("it is beyond the engine"))?;
         if let Some(error) = matcher.get_error() {
-            return Err(unusable(&error));
+            return Err(rule.unusable(&error));
         }
-        // Some schemas show only here that nothing satisfies them.
-        matcher.compute_mask().map_err(|error| unusable(&error.to_string()))?;
+        // Some constraints show only here that nothing satisfies them.
+        matcher.compute_mask().map_err(|error| rule.unusable(&error.to_string()))?;
         if kept.len() >= KEPT {
             kept.clear();
         }
@@ -70,14 +123,14 @@ fn compact(schema: &Value) -> Value {
         schema = json!({ "anyOf": [schema] });
     }
     if let Value::Object(schema) = &mut schema {
-        let format = json!({
-            "whitespace_flexible": false,
-            "item_separator": ", ",
-            "key_separator": ": ",
-        });
-        schema.insert("x-guidance".to_owned(), format);
+        schema.insert("x-guidance".to_owned(), one_way());
     }
     schema
+}
+
+/// llguidance's options for one way to write JSON.
+pub(super) fn one_way() -> Value {
+    json!({ "whitespace_flexible": false, "item_separator": ", ", "key_separator": ": " })
 }
 
 /// Whether objects are described in several places at once.
