@@ -87,9 +87,14 @@ impl Dialect {
             Self::Hermes => "arguments",
             Self::Llama => "parameters",
         };
-        let mut parameters = tool.parameters.clone();
+        let mut parameters = super::constraint::closed(&tool.parameters);
         if let Value::Object(map) = &mut parameters {
             map.entry("type").or_insert_with(|| json!("object"));
+            let named = map.get("properties").and_then(Value::as_object);
+            if named.is_none_or(Map::is_empty) && !map.contains_key("patternProperties") {
+                // A function without parameters; a small model would make some up.
+                map.entry("additionalProperties").or_insert(Value::Bool(false));
+            }
         }
         json!({
             "type": "object",

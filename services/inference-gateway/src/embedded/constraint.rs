@@ -115,15 +115,21 @@ impl Compiler {
 /// cannot make it impossible to satisfy. A small model would otherwise go on with blanks or keys
 /// until its tokens are spent.
 fn compact(schema: &Value) -> Value {
-    let mut schema = schema.clone();
-    if !combines(&schema) {
-        close(&mut schema);
-    }
+    let mut schema = closed(schema);
     if schema.is_boolean() {
         schema = json!({ "anyOf": [schema] });
     }
     if let Value::Object(schema) = &mut schema {
         schema.insert("x-guidance".to_owned(), one_way());
+    }
+    schema
+}
+
+/// Without keys beyond those named, where that is safe.
+pub(super) fn closed(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    if !combines(&schema) {
+        close(&mut schema);
     }
     schema
 }

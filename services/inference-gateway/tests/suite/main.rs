@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod chat;
 #[cfg(test)]
+mod constraints;
+#[cfg(test)]
 mod embed;
 #[cfg(test)]
 mod faults;
