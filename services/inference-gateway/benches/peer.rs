@@ -1,7 +1,8 @@
 //! The gateway beside llama.cpp's own server: the same model file, the same number of threads, in
 //! one run, alternating. Prints medians and their ratio.
 //!
-//! `ALINA_LLAMA_SERVER=/path/to/llama-server cargo bench -p alina-inference-gateway --bench peer`
+//! `ALINA_LLAMA_SERVER=/path/to/llama-server cargo bench -p alina-inference-gateway --bench peer`;
+//! with `-- 0 2` only the first and the third comparison.
 
 #![expect(
     clippy::expect_used,
@@ -217,6 +218,11 @@ async fn main() {
         ("four at once, tokens/s", 1),
         ("16 clients, first token, s", 2),
     ] {
+        // Some of them, when their numbers are given.
+        let asked: Vec<usize> = std::env::args().filter_map(|word| word.parse().ok()).collect();
+        if !asked.is_empty() && !asked.contains(&which) {
+            continue;
+        }
         let (mut mine, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             for (each, figures) in [(&own, &mut mine), (&peer, &mut theirs)] {
