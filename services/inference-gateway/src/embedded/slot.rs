@@ -10,7 +10,7 @@ use super::{choice::Choice, engine::Sequence, failed, load::Loaded};
 use crate::{
     chat::{AnswerText, Ended, Event, Finish},
     error::Error,
-    schedule::Place,
+    schedule::{Place, Spent},
 };
 
 /// A place in the batch.
@@ -62,10 +62,16 @@ impl Active {
         u32::try_from(self.prompt.len()).unwrap_or(u32::MAX)
     }
 
+    /// Tells what it took so far; refused when a budget is spent.
+    fn spend(&mut self) -> Result<(), Spent> {
+        self.place.spend(self.prompt_tokens(), self.completion)
+    }
+
     /// Gives the place back, then tells: who reads the end finds the place free. There is room for
     /// a whole answer, so telling only fails when nobody reads it.
     fn close(mut self, last: impl IntoIterator<Item = Result<Event, Error>>) {
-        self.place.used(self.prompt_tokens(), self.completion);
+        // It ends in any case.
+        let _ = self.spend();
         drop(self.place);
         for event in last {
             let _ = self.out.try_send(event);
@@ -150,6 +156,8 @@ impl Slot {
             self.end(Finish::Stop);
         } else if active.completion >= active.max_tokens || full {
             self.end(Finish::Length);
+        } else if active.spend().is_err() {
+            self.end(Finish::Budget);
         } else {
             active.newest = Some(token);
         }
