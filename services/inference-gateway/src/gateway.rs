@@ -1,5 +1,7 @@
 //! The way of a request: which model, is all well with it, wait for a place, answer, account.
 
+mod account;
+
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -9,6 +11,7 @@ use std::{
 use futures::{StreamExt, future::join_all, stream::BoxStream};
 use tokio::task::spawn_blocking;
 
+use self::account::Account;
 use crate::{
     catalogue::{Catalogue, Entry, Source},
     chat::{
@@ -17,12 +20,12 @@ use crate::{
     },
     config::Kind,
     error::Error,
-    metrics::{Metrics, Served, Took},
+    metrics::{Metrics, Served},
     models::{Description, State, Traits},
     ollama::Offered,
     schedule::{Budget, Change, Class, Impossible, Limits, Load, PlaceRequest, Scheduler},
     schema::AnswerSchema,
-    usage::{Hourly, Recorder, Used, Wanted},
+    usage::{Hourly, Recorder, Wanted},
 };
 
 /// The name that stands for chats without a model.
@@ -224,6 +227,7 @@ impl Gateway {
             backend: entry.backend().to_owned(),
             begun,
             waited,
+            meter: place.meter(),
             metrics: self.metrics.clone(),
             usage: self.usage.clone(),
             closed: false,
@@ -430,56 +434,5 @@ fn available(offered: &Offered, context_length: u32) -> Description {
         traits: Traits { context_length, ..offered.traits.clone() },
         size_bytes: offered.size_bytes,
         path: None,
-    }
-}
-
-/// Counts a chat once, however it ends.
-struct Account {
-    model: ModelName,
-    backend: String,
-    agent: AgentId,
-    run: Option<RunId>,
-    begun: Instant,
-    waited: Duration,
-    metrics: Metrics,
-    usage: Recorder,
-    closed: bool,
-}
-
-impl Account {
-    fn of(&self) -> Served<'_> {
-        Served { model: &self.model, backend: &self.backend }
-    }
-
-    fn answered(&mut self, ended: &Ended) {
-        self.closed = true;
-        let took = Took { waited: self.waited, whole: self.begun.elapsed() };
-        self.metrics.answered(self.of(), &self.agent, ended, took);
-        self.usage.record(Used {
-            agent: self.agent.clone(),
-            run: self.run.clone(),
-            model: self.model.clone(),
-            prompt_tokens: ended.prompt_tokens,
-            completion_tokens: ended.completion_tokens,
-            reused_tokens: ended.reused_tokens,
-            waited: self.waited,
-            took: ended.run,
-            cpu: ended.cpu,
-        });
-    }
-
-    fn failed(&mut self, error: &Error) {
-        self.closed = true;
-        tracing::warn!(model = %self.model, agent = %self.agent, %error, "chat failed");
-        self.metrics.failed(self.of(), error.reason(), self.begun.elapsed());
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        if !self.closed {
-            tracing::debug!(model = %self.model, agent = %self.agent, "chat cancelled");
-            self.metrics.failed(self.of(), "cancelled", self.begun.elapsed());
-        }
     }
 }

@@ -60,15 +60,25 @@ const RATES: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 120.0, 20
 
 /// The boundaries that the convention gives.
 const TOKENS: [f64; 14] = [
-    1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0,
-    4_194_304.0, 16_777_216.0, 67_108_864.0,
+    1.0,
+    4.0,
+    16.0,
+    64.0,
+    256.0,
+    1_024.0,
+    4_096.0,
+    16_384.0,
+    65_536.0,
+    262_144.0,
+    1_048_576.0,
+    4_194_304.0,
+    16_777_216.0,
+    67_108_864.0,
 ];
-const DURATIONS: [f64; 14] = [
-    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
-];
-const FIRST_TOKEN: [f64; 16] = [
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-];
+const DURATIONS: [f64; 14] =
+    [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+const FIRST_TOKEN: [f64; 16] =
+    [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 const PER_TOKEN: [f64; 13] =
     [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5];
 
@@ -306,11 +316,23 @@ impl Metrics {
         let help = "Number of input and output tokens used";
         registry.register("gen_ai_client_token_usage", help, self.gen_ai_tokens.clone());
         let help = "From a request's coming to the last token or the failure";
-        registry.register("gen_ai_server_request_duration_seconds", help, self.gen_ai_duration.clone());
+        registry.register(
+            "gen_ai_server_request_duration_seconds",
+            help,
+            self.gen_ai_duration.clone(),
+        );
         let help = "From a request's coming to its first token, of those answered";
-        registry.register("gen_ai_server_time_to_first_token_seconds", help, self.gen_ai_first_token.clone());
+        registry.register(
+            "gen_ai_server_time_to_first_token_seconds",
+            help,
+            self.gen_ai_first_token.clone(),
+        );
         let help = "Time per token after the first, of those answered";
-        registry.register("gen_ai_server_time_per_output_token_seconds", help, self.gen_ai_per_token.clone());
+        registry.register(
+            "gen_ai_server_time_per_output_token_seconds",
+            help,
+            self.gen_ai_per_token.clone(),
+        );
     }
 
     /// Texts became vectors.

@@ -100,7 +100,10 @@ impl ShareConfig {
 
 /// By name.
 #[must_use]
-pub fn limits(agents: &[AgentConfig], defaults: &ShareConfig) -> BTreeMap<AgentId, AgentLimits> {
+pub(super) fn limits(
+    agents: &[AgentConfig],
+    defaults: &ShareConfig,
+) -> BTreeMap<AgentId, AgentLimits> {
     agents.iter().map(|agent| (AgentId::new(&agent.name), agent.limits(defaults))).collect()
 }
 

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::{DateTime, Utc};
 use tonic::Status;
 
 use alina_proto::{
@@ -64,11 +63,8 @@ pub(super) fn change(request: SetLimitsRequest) -> Result<Change, Status> {
     for (n, agent) in request.agents.into_iter().enumerate() {
         let at = |field: &str| format!("agents[{n}].{field}");
         name(&mut bad, at("agent"), &agent.agent);
-        let weight = if agent.weight == 0.0 {
-            Some(Weight::default())
-        } else {
-            Weight::new(agent.weight)
-        };
+        let weight =
+            if agent.weight == 0.0 { Some(Weight::default()) } else { Weight::new(agent.weight) };
         bad.check(weight.is_some(), at("weight"), "must be 0 (which means 1), or 0.001 to 1,000");
         bad.check(agent.max_waiting <= 10_000, at("max_waiting"), "must be 0 to 10,000");
         let limits = AgentLimits {
@@ -92,10 +88,8 @@ fn count(n: u32) -> Option<usize> {
 pub(super) fn impossible(why: Impossible) -> Status {
     let mut bad = Violations::default();
     match why {
-        Impossible::Places(places) => bad.add(
-            "max_running",
-            format!("must be 1 to {places}, what the engine was started with"),
-        ),
+        Impossible::Places(places) => bad
+            .add("max_running", format!("must be 1 to {places}, what the engine was started with")),
         Impossible::Agents => bad.add("agents", "must be at most 1,000, with those set before"),
     }
     bad.finish().err().unwrap_or_else(|| Status::invalid_argument("limits"))
@@ -153,7 +147,7 @@ fn hour(of: Hourly) -> HourlyUsage {
         Some(time::duration(Duration::try_from_secs_f64(seconds).unwrap_or_default()))
     };
     HourlyUsage {
-        hour: Some(time::timestamp(DateTime::<Utc>::from(of.hour))),
+        hour: Some(time::timestamp(of.hour)),
         agent: of.agent,
         run_id: of.run_id,
         model: of.model,

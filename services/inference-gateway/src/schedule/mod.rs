@@ -19,8 +19,8 @@ pub use budget::{Resource, Spent, Whose};
 pub use fair::{Entry, FairQueue, Full, Ticket};
 pub use ledger::AgentLoad;
 pub use limits::{
-    AgentLimits, Budget, Change, Class, Impossible, LEAST_WEIGHT, Limits, MOST_AGENTS,
-    MOST_WEIGHT, Weight,
+    AgentLimits, Budget, Change, Class, Impossible, LEAST_WEIGHT, Limits, MOST_AGENTS, MOST_WEIGHT,
+    Weight,
 };
-pub use place::{Place, Waited};
+pub use place::{Meter, Place, Waited};
 pub use scheduler::{Load, PlaceRequest, Scheduler};

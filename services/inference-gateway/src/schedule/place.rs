@@ -1,6 +1,12 @@
 //! A place to decode in, and the waiting for it.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -13,7 +19,7 @@ pub struct Place {
     request: PlaceRequest,
     /// What the fair queue has charged for it.
     charged: u32,
-    used: (u32, u32),
+    used: Arc<Meter>,
     /// The most that was ever told of.
     told: u32,
     since: Instant,
@@ -25,6 +31,26 @@ pub struct Place {
 /// How long a request waited for its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waited(pub Duration);
+
+/// What a request has taken so far, also once its place is given back.
+#[derive(Debug, Default)]
+pub struct Meter {
+    prompt_tokens: AtomicU32,
+    completion_tokens: AtomicU32,
+}
+
+impl Meter {
+    /// Of its prompt and of its answer.
+    #[must_use]
+    pub fn tokens(&self) -> (u32, u32) {
+        (self.prompt_tokens.load(Ordering::Relaxed), self.completion_tokens.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, prompt_tokens: u32, completion_tokens: u32) {
+        self.prompt_tokens.store(prompt_tokens, Ordering::Relaxed);
+        self.completion_tokens.store(completion_tokens, Ordering::Relaxed);
+    }
+}
 
 /// What a request took since that was last told.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +79,12 @@ impl Place {
         self.since
     }
 
+    /// What the request takes, for those who do not hold the place.
+    #[must_use]
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.used)
+    }
+
     /// How long it waited.
     #[must_use]
     pub fn waited(&self) -> Waited {
@@ -60,7 +92,7 @@ impl Place {
     }
 
     fn step(&mut self, now: Instant, prompt_tokens: u32, completion_tokens: u32) -> Step {
-        self.used = (prompt_tokens, completion_tokens);
+        self.used.set(prompt_tokens, completion_tokens);
         // A back end may find that it counted too much; what a budget was charged stays charged.
         let told = prompt_tokens.saturating_add(completion_tokens).max(self.told);
         let tokens = told - self.told;
@@ -76,9 +108,10 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let now = Instant::now();
-        let step = self.step(now, self.used.0, self.used.1);
+        let used = self.used.tokens();
+        let step = self.step(now, used.0, used.1);
         let took = now.saturating_duration_since(self.since);
-        self.scheduler.end(now, &self.request, step, self.charged, self.used, took);
+        self.scheduler.end(now, &self.request, step, self.charged, used, took);
     }
 }
 
@@ -111,7 +144,7 @@ impl Waiter {
             scheduler: self.scheduler.clone(),
             request: self.request.take()?,
             charged: self.charge,
-            used: (0, 0),
+            used: Arc::default(),
             told: 0,
             since: now,
             timed: now,

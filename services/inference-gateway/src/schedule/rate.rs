@@ -61,7 +61,8 @@ impl Rate {
         self.saturated = saturated;
         if self.worked >= SAMPLE {
             let sample = self.tokens / self.worked.as_secs_f64();
-            self.throughput = Some(self.throughput.map_or(sample, |rate| rate * 0.8 + sample * 0.2));
+            self.throughput =
+                Some(self.throughput.map_or(sample, |rate| rate * 0.8 + sample * 0.2));
             (self.worked, self.tokens) = (Duration::ZERO, 0.0);
         }
     }

@@ -278,13 +278,7 @@ impl Inner {
         }
     }
 
-    fn release(
-        &mut self,
-        now: Instant,
-        request: &PlaceRequest,
-        charged: u32,
-        used: (u32, u32),
-    ) {
+    fn release(&mut self, now: Instant, request: &PlaceRequest, charged: u32, used: (u32, u32)) {
         let (agent, total) = (&request.agent, used.0.saturating_add(used.1));
         self.queue.correct(agent, request.class, f64::from(total) - f64::from(charged));
         self.queue.release(agent, request.class);

@@ -162,9 +162,7 @@ fn limits(max_running: usize, max_waiting: usize) -> Limits {
 fn weighing(mut limits: Limits, agents: &[(&str, f64)]) -> Limits {
     for (agent, weight) in agents {
         let weight = Weight::new(*weight).unwrap();
-        limits
-            .agents
-            .insert(AgentId::new(agent), AgentLimits { weight, ..AgentLimits::default() });
+        limits.agents.insert(AgentId::new(agent), AgentLimits { weight, ..AgentLimits::default() });
     }
     limits
 }

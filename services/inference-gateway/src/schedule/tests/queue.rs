@@ -117,7 +117,7 @@ fn who_leaves_is_forgotten() {
     assert_eq!(queue.admit(), Some((agent(3), stays)));
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Enter { agent: usize, charge: u32, batch: bool },
     Leave { nth: usize },
