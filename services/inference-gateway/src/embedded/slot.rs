@@ -133,6 +133,16 @@ impl Slot {
         }
     }
 
+    /// A piece of the prompt was read; its budget may end there.
+    pub(super) fn read(&mut self) {
+        let Some(active) = &mut self.active else { return };
+        let read = u32::try_from(self.cached.len()).unwrap_or(u32::MAX);
+        if active.place.spend(read, 0).is_err() {
+            active.prompt.truncate(self.cached.len());
+            self.end(Finish::Budget);
+        }
+    }
+
     /// Chooses the next token, from what the batch's token `at` gave.
     pub(super) fn advance(&mut self, context: &LlamaContext<'_>, loaded: &Loaded, at: i32) {
         let Some(active) = &mut self.active else { return };

@@ -98,9 +98,15 @@ struct Hour {
     sum: Amount,
     /// Requests waiting and running.
     held: usize,
+    /// It has limits of its own: made-up names do not push it out.
+    known: bool,
 }
 
 impl Hour {
+    fn is_kept(&self) -> bool {
+        self.held > 0 || self.known
+    }
+
     fn forget(&mut self, slice: u64) {
         while let Some((of, amount)) = self.slices.front().copied()
             && slice > of + SLICES
@@ -157,9 +163,22 @@ impl Accounts {
         Self { begun: now, agents: Recent::new(AGENTS), runs: Recent::new(RUNS) }
     }
 
+    /// Says which agents have limits of their own.
+    pub(super) fn know(&mut self, is_known: impl Fn(&AgentId) -> bool) {
+        self.agents.update(|agent, hour| hour.known = is_known(agent));
+    }
+
     /// A request comes: what it belongs to is remembered until [`Self::close`].
-    pub(super) fn open(&mut self, agent: &AgentId, run: Option<&RunId>, budget: Budget) {
-        self.agents.touch(agent, |hour| hour.held > 0).held += 1;
+    pub(super) fn open(
+        &mut self,
+        agent: &AgentId,
+        is_known: bool,
+        run: Option<&RunId>,
+        budget: Budget,
+    ) {
+        let hour = self.agents.touch(agent, Hour::is_kept);
+        hour.held += 1;
+        hour.known = is_known;
         if let Some(run) = run {
             let run = self.runs.touch(run, |run| run.held > 0);
             run.held += 1;
@@ -247,8 +266,8 @@ mod tests {
         let now = Instant::now();
         let mut accounts = Accounts::new(now);
         let (agent, run) = (AgentId::new("a"), RunId("r".to_owned()));
-        accounts.open(&agent, Some(&run), tokens(10));
-        accounts.open(&agent, Some(&run), tokens(1_000));
+        accounts.open(&agent, false, Some(&run), tokens(10));
+        accounts.open(&agent, false, Some(&run), tokens(1_000));
         let check = |accounts: &mut Accounts, at| {
             accounts.check(at, &agent, Budget::default(), Some(&run), tokens(1_000))
         };
@@ -265,7 +284,7 @@ mod tests {
         let mut accounts = Accounts::new(now);
         let agent = AgentId::new("a");
         let hourly = Budget { tokens: None, run_time: Some(Duration::from_secs(30)) };
-        accounts.open(&agent, None, Budget::default());
+        accounts.open(&agent, false, None, Budget::default());
         accounts.charge(now, &agent, None, 1_000, Duration::from_secs(29));
         accounts.check(now, &agent, hourly, None, Budget::default()).unwrap();
         accounts.charge(now, &agent, None, 0, Duration::from_secs(1));
@@ -276,6 +295,26 @@ mod tests {
         accounts.check(early, &agent, hourly, None, Budget::default()).unwrap_err();
         let later = now + again;
         accounts.check(later, &agent, hourly, None, Budget::default()).unwrap();
+    }
+
+    #[test]
+    fn made_up_names_do_not_make_a_budget_forgotten() {
+        let now = Instant::now();
+        let mut accounts = Accounts::new(now);
+        let agent = AgentId::new("a");
+        accounts.open(&agent, true, None, Budget::default());
+        accounts.charge(now, &agent, None, 10, Duration::ZERO);
+        accounts.close(&agent, None);
+        for n in 0..2 * AGENTS {
+            let other = AgentId(n.to_string());
+            accounts.open(&other, false, None, Budget::default());
+            accounts.close(&other, None);
+        }
+        assert_eq!(accounts.agents.iter().count(), AGENTS);
+        accounts.check(now, &agent, tokens(10), None, Budget::default()).unwrap_err();
+        accounts.know(|_| false);
+        accounts.open(&AgentId::new("b"), false, None, Budget::default());
+        accounts.check(now, &agent, tokens(10), None, Budget::default()).unwrap();
     }
 
     proptest! {
@@ -289,7 +328,7 @@ mod tests {
             let begun = Instant::now();
             let mut accounts = Accounts::new(begun);
             let agent = AgentId::new("a");
-            accounts.open(&agent, None, Budget::default());
+            accounts.open(&agent, false, None, Budget::default());
             let (mut at, mut done) = (begun, Vec::new());
             for (pause, step) in steps {
                 at += Duration::from_secs(pause);

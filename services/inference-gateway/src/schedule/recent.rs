@@ -42,6 +42,10 @@ impl<K: Ord + Clone, V: Default> Recent<K, V> {
         self.entries.get_mut(key).map(|(_, value)| value)
     }
 
+    pub(super) fn update(&mut self, change: impl Fn(&K, &mut V)) {
+        self.entries.iter_mut().for_each(|(key, (_, value))| change(key, value));
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().map(|(key, (_, value))| (key, value))
     }

@@ -169,6 +169,7 @@ impl Scheduler {
         let limits = inner.limits.with(change, self.places)?;
         inner.queue.bound(limits.max_running, limits.max_waiting);
         inner.queue.weigh(|agent| limits.of(agent).weight);
+        inner.accounts.know(|agent| limits.agents.contains_key(agent));
         inner.limits = limits.clone();
         inner.admit(Instant::now());
         Ok(limits)
@@ -194,7 +195,8 @@ impl Scheduler {
         let (serve, served) = oneshot::channel();
         inner.waiters.insert(ticket, serve);
         inner.ledger.update(agent, |load| load.waiting += 1);
-        inner.accounts.open(agent, request.run.as_ref(), request.run_budget);
+        let is_known = inner.limits.agents.contains_key(agent);
+        inner.accounts.open(agent, is_known, request.run.as_ref(), request.run_budget);
         inner.admit(now);
         drop(inner);
         Ok((Waiter::new(self.clone(), request, ticket, charge, now), served))

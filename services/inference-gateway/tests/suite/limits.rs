@@ -175,6 +175,16 @@ async fn an_answer_ends_when_the_agents_hour_is_spent() {
     let says = assert_refused::<()>(Err(refused), Code::ResourceExhausted, "BUDGET_SPENT");
     assert!(says.contains("agent `a`'s hourly budget of tokens is spent"), "{says}");
     chat(&client, ask_as("b")).await.unwrap();
+
+    // In the midst of a prompt, too: by no more than a step.
+    let agents =
+        vec![AgentLimits { agent: "c".to_owned(), hourly: tokens(300), ..AgentLimits::default() }];
+    set_limits(&client, SetLimitsRequest { agents, ..SetLimitsRequest::default() }).await.unwrap();
+    let request = ChatRequest { agent: "c".to_owned(), ..ask("word ".repeat(2_000)) };
+    let answer = chat(&client, request).await.unwrap();
+    assert_eq!((answer.finish_reason(), answer.content.as_str()), (FinishReason::Budget, ""));
+    let read = answer.usage.unwrap().prompt_tokens;
+    assert!((300..300 + 256).contains(&read), "{read}");
 }
 
 fn ask_as(agent: &str) -> ChatRequest {
