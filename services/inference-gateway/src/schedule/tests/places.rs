@@ -1,6 +1,7 @@
 //! Waiting, refusals, budgets, cancelling.
 
 use futures::future::join_all;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -143,6 +144,34 @@ async fn an_agents_hour_is_bounded_and_comes_back() {
     assert!(again > seconds(3_600) && again <= seconds(3_660), "{again:?}");
     advance(again).await;
     scheduler.place(request("a", 10)).await.unwrap();
+}
+
+proptest! {
+    /// However many of an agent's answers are made at once: together they take no more than its
+    /// budget and what one step takes.
+    #[test]
+    fn answers_at_once_overrun_a_budget_by_one_step_at_most(
+        most in 1_u64..2_000, at_once in 1_usize..8, piece in 1_u32..64,
+    ) {
+        let mut begin = limits(at_once, 10);
+        begin.default.hourly.tokens = Some(most);
+        let scheduler = Scheduler::new(begin);
+        let mut places: Vec<_> = (0..at_once)
+            .map(|_| scheduler.place(request("a", 9_999)).now_or_never().unwrap().unwrap())
+            .map(|place| (place, 0))
+            .collect();
+        let mut sum = 0;
+        while !places.is_empty() {
+            places.retain_mut(|(place, tokens)| {
+                *tokens += piece;
+                sum += u64::from(piece);
+                place.spend(0, *tokens).is_ok()
+            });
+        }
+        let step = u64::from(piece) * u64::try_from(at_once).unwrap();
+        prop_assert!(sum >= most && sum < most + step, "{sum} of {most}");
+        prop_assert!(scheduler.check(&request("a", 0)).is_err());
+    }
 }
 
 #[tokio::test(start_paused = true)]
