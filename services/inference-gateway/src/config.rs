@@ -1,5 +1,7 @@
 //! The section `inference_gateway` of config.yaml.
 
+mod share;
+
 use std::{collections::BTreeSet, thread};
 
 use schemars::JsonSchema;
@@ -7,7 +9,9 @@ use serde::Deserialize;
 
 use alina_service::{Check, Section};
 
-use crate::chat::Sampling;
+use crate::{chat::Sampling, schedule::Limits};
+
+pub use self::share::{AgentConfig, ShareConfig};
 
 /// Models and how they are shared.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -28,6 +32,10 @@ pub struct InferenceConfig {
     /// The most memory that kept beginnings of prompts may take, in MiB for each model, 0 to
     /// 1,048,576.
     pub prefix_cache_mb: u32,
+    /// What each agent may have that is not listed in `agents`.
+    pub agent_defaults: ShareConfig,
+    /// What these agents may have; what is absent is as in `agent_defaults`.
+    pub agents: Vec<AgentConfig>,
     /// The models, by name.
     pub models: Vec<ModelConfig>,
     /// Ollama servers; their models are addressed "<name>/<model>".
@@ -116,6 +124,8 @@ impl Default for InferenceConfig {
             max_running: None,
             max_waiting: 64,
             prefix_cache_mb: 256,
+            agent_defaults: ShareConfig::default(),
+            agents: Vec::new(),
             models: Vec::new(),
             ollama: Vec::new(),
         }
@@ -134,6 +144,23 @@ impl InferenceConfig {
     }
 }
 
+impl InferenceConfig {
+    /// What the scheduler begins with; `shared` are the machine's places.
+    #[must_use]
+    pub fn limits(&self, shared: u32) -> Limits {
+        let shared = u16::try_from(shared).unwrap_or(u16::MAX);
+        let default = self.agent_defaults.limits();
+        let mut agents = share::limits(&self.agents, &self.agent_defaults);
+        agents.retain(|_, limits| *limits != default);
+        Limits {
+            max_running: usize::from(self.max_running.unwrap_or(shared).clamp(1, 64)),
+            max_waiting: usize::try_from(self.max_waiting).unwrap_or(usize::MAX),
+            default,
+            agents,
+        }
+    }
+}
+
 impl Section for InferenceConfig {
     fn check(&self, check: &mut Check) {
         check.that(!self.model_dir.is_empty(), "model_dir", "must not be empty");
@@ -142,6 +169,7 @@ impl Section for InferenceConfig {
         check.that(running, "max_running", "must be 1 to 64, or absent");
         check.that(self.max_waiting <= 10_000, "max_waiting", "must be 0 to 10,000");
         check.that(self.prefix_cache_mb <= 1_048_576, "prefix_cache_mb", "must be 0 to 1,048,576");
+        share::check(check, &self.agent_defaults, &self.agents);
         let mut names = BTreeSet::new();
         for (at, model) in self.models.iter().enumerate() {
             model.check(check, &format!("models[{at}]"), self);
@@ -241,6 +269,12 @@ mod tests {
     fn every_fault_is_named_with_what_is_allowed() {
         let section = json!({
             "max_running": 0,
+            "agent_defaults": { "weight": 0 },
+            "agents": [
+                { "name": "a", "max_waiting": 10_001 },
+                { "name": "a", "tokens_per_hour": 0 },
+                { "name": "", "seconds_per_hour": 0.5 },
+            ],
             "models": [
                 { "name": "a", "kind": "chat", "path": "a.gguf", "sha256": "XYZ",
                   "sampling": { "temperature": 3.0 } },
@@ -252,6 +286,12 @@ mod tests {
         let problems = problems(section);
         for expected in [
             "max_running: must be 1 to 64",
+            "agent_defaults.weight: must be 0.001 to 1,000",
+            "agents[0].max_waiting: must be 1 to 10,000",
+            "agents[1].name: `a` is already taken",
+            "agents[1].tokens_per_hour: must be at least 1",
+            "agents[2].name: must be 1 to 128 bytes",
+            "agents[2].seconds_per_hour: must be at least 1",
             "models[0].sha256: must be 64 lowercase",
             "models[0].sampling.temperature: must be 0 to 2",
             "models[1].name: must be 1 to 128 letters",

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::chat::ModelName;
+use crate::{
+    chat::{AgentId, ModelName},
+    schedule::{Resource, Spent, Whose},
+};
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -67,14 +70,46 @@ pub enum Error {
     },
     /// Too many wait already.
     #[error(
-        "{waiting} requests wait already, the most that may; try again in {:.1} s",
-        .retry_after.as_secs_f32()
+        "{waiting} requests {}wait already, the most that may; try again in {:.1} s",
+        of(.agent.as_ref()), .retry_after.as_secs_f32()
     )]
     QueueFull {
         /// How many.
         waiting: usize,
+        /// Whose bound it is; none when it is that of all together.
+        agent: Option<AgentId>,
         /// When a place in the queue is likely.
         retry_after: Duration,
+    },
+    /// The answer would come after the call's deadline.
+    #[error(
+        "the answer is expected in {:.1} s, the call's deadline is in {:.1} s; allow more time, \
+         ask for fewer tokens, or try again in {:.1} s",
+        .needed.as_secs_f32(), .left.as_secs_f32(), .retry_after.as_secs_f32()
+    )]
+    DeadlineTooShort {
+        /// To the end of the answer, at the present rate.
+        needed: Duration,
+        /// To the deadline.
+        left: Duration,
+        /// When less is likely to wait.
+        retry_after: Duration,
+    },
+    /// The agent's or the run's budget is spent.
+    #[error("{whose} budget of {what} is spent{}", again(*.retry_after))]
+    BudgetSpent {
+        /// Whose.
+        whose: Whose,
+        /// Of what.
+        what: Resource,
+        /// When there is some of it again, if ever.
+        retry_after: Option<Duration>,
+    },
+    /// PostgreSQL is away.
+    #[error("what was used cannot be read: {problem}")]
+    StoreUnavailable {
+        /// What it said.
+        problem: String,
     },
     /// The back end failed before or while it answered.
     #[error("back end `{backend}` failed: {cause}")]
@@ -90,6 +125,22 @@ fn suggestion(names: &[String]) -> String {
     match names {
         [] => "; `alina models` lists those there are".to_owned(),
         names => format!("; did you mean {}?", names.join(", ")),
+    }
+}
+
+fn of(agent: Option<&AgentId>) -> String {
+    agent.map(|agent| format!("of agent `{agent}` ")).unwrap_or_default()
+}
+
+fn again(after: Option<Duration>) -> String {
+    let again = |after: Duration| format!("; there is some again in {} s", after.as_secs() + 1);
+    after.map(again).unwrap_or_default()
+}
+
+impl From<Spent> for Error {
+    fn from(spent: Spent) -> Self {
+        let Spent { whose, what, retry_after } = spent;
+        Self::BudgetSpent { whose, what, retry_after }
     }
 }
 
@@ -111,6 +162,9 @@ impl Error {
             Self::InvalidConstraint { .. } => "INVALID_SCHEMA",
             Self::Unsupported { .. } => "UNSUPPORTED",
             Self::QueueFull { .. } => "QUEUE_FULL",
+            Self::DeadlineTooShort { .. } => "DEADLINE_TOO_SHORT",
+            Self::BudgetSpent { .. } => "BUDGET_SPENT",
+            Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
             Self::BackendFailed { .. } => "BACKEND_FAILED",
         }
     }

@@ -1,10 +1,17 @@
 //! The way of a request: which model, is all well with it, wait for a place, answer, account.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+mod account;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, future::join_all, stream::BoxStream};
 use tokio::task::spawn_blocking;
 
+use self::account::Account;
 use crate::{
     catalogue::{Catalogue, Entry, Source},
     chat::{
@@ -13,12 +20,12 @@ use crate::{
     },
     config::Kind,
     error::Error,
-    metrics::Metrics,
+    metrics::{Metrics, Served},
     models::{Description, State, Traits},
     ollama::Offered,
-    schedule::{Load, Scheduler},
+    schedule::{Budget, Change, Class, Impossible, Limits, Load, PlaceRequest, Scheduler},
     schema::AnswerSchema,
-    usage::{Recorder, Used},
+    usage::{Hourly, Recorder, Wanted},
 };
 
 /// The name that stands for chats without a model.
@@ -49,6 +56,12 @@ pub struct ChatRequest {
     pub agent: Option<AgentId>,
     /// What it belongs to.
     pub run: Option<RunId>,
+    /// Whether somebody waits for the answer.
+    pub class: Class,
+    /// Of all requests of the run together, unless an earlier one said another.
+    pub run_budget: Budget,
+    /// The answer is of no use after that.
+    pub deadline: Option<tokio::time::Instant>,
 }
 
 /// The fields of [`Sampling`] that a request sets.
@@ -101,7 +114,7 @@ pub struct Answered {
     /// Why it ended and what it took.
     pub ended: Ended,
     /// How long it waited for its place.
-    pub waited: std::time::Duration,
+    pub waited: Duration,
     /// The model that answered, never an alias.
     pub model: ModelName,
     /// "embedded" or the name of an Ollama back end.
@@ -165,17 +178,30 @@ impl Gateway {
     ) -> Result<BoxStream<'static, Result<Part, Error>>, Error> {
         let name = if request.model.is_empty() { DEFAULT } else { &request.model };
         let entry = self.catalogue.resolve(name, Kind::Chat)?;
-        let begun = self.begin(&entry, request).await;
-        begun.inspect_err(|error| self.metrics.ended(&entry.name, error.reason()))
+        let asked = Instant::now();
+        let begun = self.begin(&entry, request, asked).await;
+        begun.inspect_err(|error| {
+            let of = Served { model: &entry.name, backend: entry.backend() };
+            self.metrics.failed(of, error.reason(), asked.elapsed());
+        })
     }
 
     async fn begin(
         &self,
         entry: &Entry,
         request: ChatRequest,
+        begun: Instant,
     ) -> Result<BoxStream<'static, Result<Part, Error>>, Error> {
         let model = entry.chat()?;
         let agent = request.agent.unwrap_or_else(|| AgentId::new(""));
+        let mut wanted = PlaceRequest {
+            agent: agent.clone(),
+            run: request.run.clone(),
+            class: request.class,
+            cost: 0,
+            deadline: request.deadline,
+            run_budget: request.run_budget,
+        };
         let chat = Chat {
             input: request.input,
             sampling: request.sampling.or(entry.sampling),
@@ -187,15 +213,21 @@ impl Gateway {
         };
         let schema = chat.schema().map(AnswerSchema::new).transpose()?;
         // What would be refused in the end is refused before any work.
-        self.scheduler.check_room()?;
+        self.scheduler.check(&wanted)?;
         let job = model.prepare(chat).await?;
-        let place = self.scheduler.place(&agent, job.cost()).await?;
+        wanted.cost = job.cost();
+        let place = self.scheduler.place(wanted).await?;
         let waited = place.waited().0;
         self.metrics.queued(&entry.name, waited);
         tracing::debug!(model = %entry.name, %agent, cost = job.cost(), ?waited, "chat begins");
         let mut account = Account {
             model: entry.name.clone(),
             agent,
+            run: request.run,
+            backend: entry.backend().to_owned(),
+            begun,
+            waited,
+            meter: place.meter(),
             metrics: self.metrics.clone(),
             usage: self.usage.clone(),
             closed: false,
@@ -266,6 +298,35 @@ impl Gateway {
     #[must_use]
     pub fn load(&self) -> Load {
         self.scheduler.load()
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.scheduler.limits()
+    }
+
+    /// Changes limits until the service ends.
+    ///
+    /// # Errors
+    /// When the change is impossible; then nothing is changed.
+    pub fn set_limits(&self, change: Change) -> Result<Limits, Impossible> {
+        let limits = self.scheduler.set_limits(change)?;
+        tracing::info!(
+            max_running = limits.max_running,
+            max_waiting = limits.max_waiting,
+            agents = limits.agents.len(),
+            "limits changed"
+        );
+        Ok(limits)
+    }
+
+    /// What was used, by the hour, the newest first.
+    ///
+    /// # Errors
+    /// When PostgreSQL is away.
+    pub async fn usage(&self, wanted: Wanted) -> Result<Vec<Hourly>, Error> {
+        self.usage.list(wanted).await
     }
 
     /// Loads the chat model `default`, if it runs here.
@@ -373,43 +434,5 @@ fn available(offered: &Offered, context_length: u32) -> Description {
         traits: Traits { context_length, ..offered.traits.clone() },
         size_bytes: offered.size_bytes,
         path: None,
-    }
-}
-
-/// Counts a chat once, however it ends.
-struct Account {
-    model: ModelName,
-    agent: AgentId,
-    metrics: Metrics,
-    usage: Recorder,
-    closed: bool,
-}
-
-impl Account {
-    fn answered(&mut self, ended: &Ended) {
-        self.closed = true;
-        self.metrics.answered(&self.model, &self.agent, ended);
-        self.usage.record(Used {
-            agent: self.agent.clone(),
-            model: self.model.clone(),
-            prompt_tokens: ended.prompt_tokens,
-            completion_tokens: ended.completion_tokens,
-            run: ended.run,
-        });
-    }
-
-    fn failed(&mut self, error: &Error) {
-        self.closed = true;
-        tracing::warn!(model = %self.model, agent = %self.agent, %error, "chat failed");
-        self.metrics.ended(&self.model, error.reason());
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        if !self.closed {
-            tracing::debug!(model = %self.model, agent = %self.agent, "chat cancelled");
-            self.metrics.ended(&self.model, "cancelled");
-        }
     }
 }

@@ -49,9 +49,9 @@ use crate::{
 /// When an Ollama server's address cannot be used.
 pub async fn build(ctx: Context<InferenceConfig>) -> Result<Routes, StartError> {
     let config = &ctx.config;
-    let places = max_running(&ctx);
-    let waiting = usize::try_from(config.max_waiting).unwrap_or(usize::MAX);
-    let scheduler = Scheduler::new(usize::from(places), waiting);
+    let limits = config.limits(ctx.common.machine.parallel_agents);
+    let places = u16::try_from(limits.max_running).unwrap_or(u16::MAX);
+    let scheduler = Scheduler::new(limits);
     let metrics = ctx.register(|registry| Metrics::register(registry, scheduler.clone()));
     let servers = config.ollama.iter().map(|server| Server::new(server).map(Arc::new));
     let servers: Vec<Arc<Server>> =
@@ -85,11 +85,6 @@ pub async fn build(ctx: Context<InferenceConfig>) -> Result<Routes, StartError> 
     ctx.spawn("usage", usage::keep(ctx.clone(), records, metrics));
     let grpc = Grpc::new(gateway, ctx.shutdown.clone());
     Ok(Routes::new(InferenceServiceServer::new(grpc)))
-}
-
-fn max_running(ctx: &Context<InferenceConfig>) -> u16 {
-    let shared = u16::try_from(ctx.common.machine.parallel_agents).unwrap_or(u16::MAX);
-    ctx.config.max_running.unwrap_or(shared).clamp(1, 64)
 }
 
 /// Makes models of what config.yaml says.

@@ -355,6 +355,9 @@ impl<'a> Batcher<'a> {
             }
             return;
         }
+        for at in members.iter().filter(|at| outputs.iter().all(|(done, _)| done != *at)) {
+            self.slots[*at].read();
+        }
         for (at, output) in outputs {
             self.slots[at].advance(&self.context, self.loaded, output);
         }

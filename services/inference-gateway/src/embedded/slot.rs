@@ -17,7 +17,7 @@ use super::{
 use crate::{
     chat::{AnswerText, Ended, Event, Finish, Piece, TokenLogprob},
     error::Error,
-    schedule::Place,
+    schedule::{Place, Spent},
 };
 
 /// A place in the batch.
@@ -87,9 +87,15 @@ impl Active {
         }
     }
 
+    /// Tells what it took so far; refused when a budget is spent.
+    fn spend(&mut self) -> Result<(), Spent> {
+        self.place.spend(self.prompt_tokens(), self.completion)
+    }
+
     /// Gives the place back, then tells: who reads the end finds the place free.
     fn close(mut self, last: impl IntoIterator<Item = Result<Event, Error>>) {
-        self.place.used(self.prompt_tokens(), self.completion);
+        // It ends in any case.
+        let _ = self.spend();
         drop(self.place);
         for event in last {
             let _ = self.out.try_send(event);
@@ -186,6 +192,16 @@ impl Slot {
         }
     }
 
+    /// A piece of the prompt was read; its budget may end there.
+    pub(super) fn read(&mut self) {
+        let Some(active) = &mut self.active else { return };
+        let read = u32::try_from(self.cached.len()).unwrap_or(u32::MAX);
+        if active.place.spend(read, 0).is_err() {
+            active.prompt.truncate(self.cached.len());
+            self.end(Finish::Budget);
+        }
+    }
+
     /// Chooses the next token, from what the batch's token `at` gave.
     pub(super) fn advance(&mut self, context: &LlamaContext<'_>, loaded: &Loaded, at: i32) {
         let Some(active) = &mut self.active else { return };
@@ -209,6 +225,8 @@ impl Slot {
             self.end(Finish::Stop);
         } else if active.completion >= active.max_tokens || full {
             self.end(Finish::Length);
+        } else if active.spend().is_err() {
+            self.end(Finish::Budget);
         } else {
             active.newest = Some(token);
         }

@@ -2,6 +2,7 @@
 //! statuses, here and only here.
 
 mod convert;
+mod limits;
 mod request;
 
 use std::sync::Arc;
@@ -112,16 +113,20 @@ impl InferenceService for Grpc {
 
     async fn set_limits(
         &self,
-        _: Request<SetLimitsRequest>,
+        request: Request<SetLimitsRequest>,
     ) -> Result<Response<SetLimitsResponse>, Status> {
-        Err(Status::unimplemented("SetLimits"))
+        let change = limits::change(request.into_inner())?;
+        let limits = self.gateway.set_limits(change).map_err(limits::impossible)?;
+        Ok(Response::new(limits::limits(limits)))
     }
 
     async fn list_usage(
         &self,
-        _: Request<ListUsageRequest>,
+        request: Request<ListUsageRequest>,
     ) -> Result<Response<ListUsageResponse>, Status> {
-        Err(Status::unimplemented("ListUsage"))
+        let wanted = limits::wanted(request.into_inner())?;
+        let hours = self.gateway.usage(wanted).await.map_err(to_status)?;
+        Ok(Response::new(limits::usage(hours)))
     }
 
     async fn set_model_state(
@@ -143,14 +148,19 @@ fn to_status(error: Error) -> Status {
             bad.add("model", problem);
             bad.finish().err().unwrap_or_else(|| Status::invalid_argument(message))
         }
-        Error::ModelUnavailable { .. } | Error::BackendFailed { .. } => {
-            status::error(Code::Unavailable, reason, message)
-        }
+        Error::ModelUnavailable { .. }
+        | Error::BackendFailed { .. }
+        | Error::StoreUnavailable { .. } => status::error(Code::Unavailable, reason, message),
         Error::PromptTooLong { .. }
         | Error::InvalidConstraint { .. }
         | Error::Unsupported { .. } => status::error(Code::InvalidArgument, reason, message),
-        Error::QueueFull { retry_after, .. } => {
+        Error::QueueFull { retry_after, .. }
+        | Error::DeadlineTooShort { retry_after, .. }
+        | Error::BudgetSpent { retry_after: Some(retry_after), .. } => {
             status::retry(Code::ResourceExhausted, reason, message, retry_after)
+        }
+        Error::BudgetSpent { retry_after: None, .. } => {
+            status::error(Code::ResourceExhausted, reason, message)
         }
     }
 }

@@ -6,10 +6,12 @@ use alina_proto::inference::v1::{self as wire, ChatStreamRequest, EmbedRequest};
 use alina_service::status::Violations;
 use serde_json::json;
 
+use super::limits;
 use crate::{
     chat::{AgentId, Constraint, Input, Message, Role, RunId, Tool, ToolCall, ToolChoice, Tools},
     error::Error,
     gateway::{ChatRequest, SamplingRequest},
+    schedule::Budget,
 };
 
 /// More in one message fits no model here.
@@ -53,6 +55,10 @@ pub(super) fn chat(prefix: &str, request: wire::ChatRequest) -> Result<ChatReque
     bad.check(top.is_none_or(|top| top <= 20), at("top_logprobs"), "must be 0 to 20");
     name(&mut bad, at("agent"), &request.agent);
     name(&mut bad, at("run_id"), &request.run_id);
+    let class = limits::class(at("class"), request.class, &mut bad);
+    let run_budget = limits::budget(&at("run_budget"), request.run_budget, &mut bad);
+    let of_run = run_budget == Budget::default() || !request.run_id.is_empty();
+    bad.check(of_run, at("run_id"), "must be set with run_budget");
     bad.finish()?;
     Ok(ChatRequest {
         model: request.model,
@@ -65,6 +71,9 @@ pub(super) fn chat(prefix: &str, request: wire::ChatRequest) -> Result<ChatReque
         logprobs: top.and_then(|top| u8::try_from(top).ok()),
         agent: Some(AgentId::new(&request.agent)),
         run: (!request.run_id.is_empty()).then_some(RunId(request.run_id)),
+        class,
+        run_budget,
+        deadline: alina_client::deadline::current(),
     })
 }
 
@@ -86,7 +95,7 @@ fn sampling(prefix: &str, wire: wire::Sampling, bad: &mut Violations) -> Samplin
 }
 
 /// Names of agents and runs end up in labels, logs and tables.
-fn name(bad: &mut Violations, field: String, name: &str) {
+pub(super) fn name(bad: &mut Violations, field: String, name: &str) {
     let sound = name.len() <= 128 && !name.chars().any(char::is_control);
     bad.check(sound, field, "must be at most 128 bytes without control characters");
 }

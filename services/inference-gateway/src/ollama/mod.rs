@@ -133,6 +133,8 @@ impl Remote {
             server.chat(&self.model.name, &self.request).await?;
         let mut first_token = None;
         let mut pieces = 0;
+        // The server tells only at its end.
+        let prompt = self.cost.saturating_sub(self.request.max_tokens());
         while let Some(line) = lines.next().await {
             let line = line?;
             if let Some(cause) = line.error {
@@ -142,13 +144,26 @@ impl Remote {
             if !text.is_empty() {
                 pieces += 1;
                 first_token.get_or_insert_with(|| place.since().elapsed());
-                place.used(0, pieces);
+                let spent = place.spend(prompt, pieces).is_err();
                 let _ = out.send(Ok(Event::Text(text.into()))).await;
+                if spent && !line.done {
+                    let run = place.since().elapsed();
+                    return Ok(Ended {
+                        finish: Finish::Budget,
+                        prompt_tokens: prompt,
+                        reused_tokens: 0,
+                        completion_tokens: pieces,
+                        first_token: first_token.unwrap_or(run),
+                        run,
+                        cpu: Duration::ZERO,
+                    });
+                }
             }
             if line.done {
                 let run = place.since().elapsed();
                 let (prompt, completion) = (line.prompt_eval_count, line.eval_count);
-                place.used(prompt, completion);
+                // It ends in any case.
+                let _ = place.spend(prompt, completion);
                 let length = line.done_reason.as_deref() == Some("length");
                 return Ok(Ended {
                     finish: if length { Finish::Length } else { Finish::Stop },

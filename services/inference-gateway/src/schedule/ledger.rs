@@ -1,14 +1,13 @@
 //! What each agent has running, waiting and behind it. Bounded: names come from callers.
 
-use std::collections::BTreeMap;
-
+use super::recent::Recent;
 use crate::chat::AgentId;
 
 /// Agents remembered; beyond it, those idle the longest are forgotten.
 const REMEMBERED: usize = 1_000;
 
 /// One agent's load.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct AgentLoad {
     /// Requests decoding.
     pub running: u32,
@@ -20,55 +19,33 @@ pub struct AgentLoad {
     pub prompt_tokens: u64,
     /// Of all ended requests.
     pub completion_tokens: u64,
-    touched: u64,
+    /// A moving average of how much of what they might take its requests took, once known.
+    pub(super) usual: Option<f64>,
 }
 
 /// All agents' loads.
-#[derive(Debug, Default)]
-pub struct Ledger {
-    agents: BTreeMap<AgentId, AgentLoad>,
-    clock: u64,
+#[derive(Debug)]
+pub(super) struct Ledger(Recent<AgentId, AgentLoad>);
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self(Recent::new(REMEMBERED))
+    }
 }
 
 impl Ledger {
     /// Changes an agent's entry.
-    pub fn update(&mut self, agent: &AgentId, change: impl FnOnce(&mut AgentLoad)) {
-        self.clock += 1;
-        let entry = self.agents.entry(agent.clone()).or_default();
-        entry.touched = self.clock;
-        change(entry);
-        if self.agents.len() > REMEMBERED {
-            self.forget_one();
-        }
+    pub(super) fn update(&mut self, agent: &AgentId, change: impl FnOnce(&mut AgentLoad)) {
+        change(self.0.touch(agent, |load| load.running > 0 || load.waiting > 0));
     }
 
     /// By agent.
-    pub fn iter(&self) -> impl Iterator<Item = (&AgentId, &AgentLoad)> {
-        self.agents.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&AgentId, &AgentLoad)> {
+        self.0.iter()
     }
 
-    fn forget_one(&mut self) {
-        let idle = self.agents.iter().filter(|(_, load)| load.running == 0 && load.waiting == 0);
-        let oldest = idle.min_by_key(|(_, load)| load.touched).map(|(agent, _)| agent.clone());
-        if let Some(agent) = oldest {
-            self.agents.remove(&agent);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn made_up_names_do_not_fill_the_memory() {
-        let mut ledger = Ledger::default();
-        ledger.update(&AgentId::new("busy"), |load| load.running = 1);
-        for n in 0..3_000 {
-            ledger.update(&AgentId(n.to_string()), |load| load.finished += 1);
-        }
-        assert_eq!(ledger.iter().count(), REMEMBERED);
-        assert!(ledger.iter().any(|(agent, load)| agent.0 == "busy" && load.running == 1));
-        assert!(ledger.iter().any(|(agent, _)| agent.0 == "2999"));
+    /// See [`AgentLoad::usual`].
+    pub(super) fn usual(&self, agent: &AgentId) -> Option<f64> {
+        self.0.get(agent).and_then(|load| load.usual)
     }
 }

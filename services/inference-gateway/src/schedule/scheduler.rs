@@ -3,49 +3,82 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
-use super::{AgentLoad, FairQueue, Ledger, Ticket};
-use crate::{chat::AgentId, error::Error};
+use super::{
+    AgentLoad, Budget, Change, Class, Entry, FairQueue, Full, Impossible, Limits, Place, Spent,
+    Ticket,
+    budget::Accounts,
+    ledger::Ledger,
+    place::{Step, Waiter},
+    rate::{Rate, averaged, share},
+};
+use crate::{
+    chat::{AgentId, RunId},
+    error::Error,
+};
+
+/// Callers are told to come back no sooner and no later.
+const SOON: Duration = Duration::from_millis(250);
+const LATE: Duration = Duration::from_secs(30);
 
 /// Shares the places between agents; clones share them, too.
 #[derive(Debug, Clone)]
 pub struct Scheduler {
     inner: Arc<Mutex<Inner>>,
-    max_running: usize,
-    max_waiting: usize,
+    places: usize,
 }
 
 #[derive(Debug)]
 struct Inner {
     queue: FairQueue,
+    limits: Limits,
     ledger: Ledger,
+    accounts: Accounts,
+    rate: Rate,
     waiters: HashMap<Ticket, oneshot::Sender<()>>,
     peak: usize,
     /// A moving average of how long a request keeps its place.
     usual_run: Duration,
 }
 
-/// A place to decode in; dropping it gives it to the next.
-#[derive(Debug)]
-pub struct Place {
-    scheduler: Scheduler,
-    agent: AgentId,
-    cost: u32,
-    used: (u32, u32),
-    since: Instant,
-    waited: Duration,
+/// What a place is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceRequest {
+    /// Who is served.
+    pub agent: AgentId,
+    /// What it belongs to.
+    pub run: Option<RunId>,
+    /// Whether somebody waits for it.
+    pub class: Class,
+    /// The most tokens it may take, prompt and answer.
+    pub cost: u32,
+    /// Its answer is of no use after that.
+    pub deadline: Option<Instant>,
+    /// Of all requests of the run together, unless an earlier one said another.
+    pub run_budget: Budget,
 }
 
-/// How long a request waited for its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waited(pub Duration);
+impl PlaceRequest {
+    /// Interactive, of no run, at leisure.
+    #[must_use]
+    pub fn new(agent: AgentId, cost: u32) -> Self {
+        Self {
+            agent,
+            run: None,
+            class: Class::Interactive,
+            cost,
+            deadline: None,
+            run_budget: Budget::default(),
+        }
+    }
+}
 
 /// How busy the gateway is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Load {
     /// Requests decoding.
     pub running: usize,
@@ -62,47 +95,49 @@ pub struct Load {
 }
 
 impl Scheduler {
-    /// All places free.
+    /// All places free. There are never more than `limits` begins with.
     #[must_use]
-    pub fn new(max_running: usize, max_waiting: usize) -> Self {
+    pub fn new(limits: Limits) -> Self {
+        let (places, now) = (limits.max_running, Instant::now());
         let inner = Inner {
-            queue: FairQueue::new(max_running, max_waiting),
+            queue: FairQueue::new(limits.max_running, limits.max_waiting),
+            limits,
             ledger: Ledger::default(),
+            accounts: Accounts::new(now),
+            rate: Rate::new(now),
             waiters: HashMap::new(),
             peak: 0,
             usual_run: Duration::from_secs(5),
         };
-        Self { inner: Arc::new(Mutex::new(inner)), max_running, max_waiting }
+        Self { inner: Arc::new(Mutex::new(inner)), places }
     }
 
-    /// Waits for a place for a request that takes at most `cost` tokens. A waiter that is dropped
-    /// leaves the queue.
+    /// Waits for a place. A waiter that is dropped leaves the queue.
     ///
     /// # Errors
-    /// When as many wait as may.
-    pub async fn place(&self, agent: &AgentId, cost: u32) -> Result<Place, Error> {
-        let begun = Instant::now();
-        let (mut waiter, admitted) = self.enter(agent, cost)?;
+    /// When as many wait as may, a budget is spent, or the answer would come after its deadline.
+    pub async fn place(&self, request: PlaceRequest) -> Result<Place, Error> {
+        let (waiter, admitted) = self.enter(request)?;
         // The sender is kept until it is used, or the waiter has left: this cannot fail.
         let _ = admitted.await;
-        waiter.served = true;
-        Ok(Place {
-            scheduler: self.clone(),
-            agent: agent.clone(),
-            cost,
-            used: (0, 0),
-            since: Instant::now(),
-            waited: begun.elapsed(),
-        })
+        let place = waiter.served();
+        let Some(mut place) = place else { return Err(self.lock().full(None)) };
+        // Others of its agent may have spent the budget while it waited.
+        place.spend(0, 0)?;
+        Ok(place)
     }
 
-    /// Refuses early what would be refused anyway.
+    /// Refuses early what would be refused anyway. The cost need not be known.
     ///
     /// # Errors
-    /// When as many wait as may.
-    pub fn check_room(&self) -> Result<(), Error> {
-        let inner = self.lock();
-        if inner.queue.is_full() { Err(self.full(&inner)) } else { Ok(()) }
+    /// When as many wait as may, or a budget is spent.
+    pub fn check(&self, request: &PlaceRequest) -> Result<(), Error> {
+        let mut inner = self.lock();
+        let most = inner.limits.waiting_of(&request.agent);
+        if let Some(full) = inner.queue.full(&request.agent, most) {
+            return Err(inner.refusal(full, &request.agent));
+        }
+        Ok(inner.check(Instant::now(), request)?)
     }
 
     /// How busy it is.
@@ -112,30 +147,100 @@ impl Scheduler {
         Load {
             running: inner.queue.running(),
             waiting: inner.queue.waiting(),
-            max_running: self.max_running,
+            max_running: inner.limits.max_running,
             peak_running: inner.peak,
-            max_waiting: self.max_waiting,
+            max_waiting: inner.limits.max_waiting,
             agents: inner.ledger.iter().map(|(agent, load)| (agent.clone(), *load)).collect(),
         }
     }
 
-    fn enter(&self, agent: &AgentId, cost: u32) -> Result<(Waiter, oneshot::Receiver<()>), Error> {
+    /// Those in force.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.lock().limits.clone()
+    }
+
+    /// Changes limits, for those that wait, too. Requests over a lower bound are not stopped.
+    ///
+    /// # Errors
+    /// When the change is impossible; then nothing is changed.
+    pub fn set_limits(&self, change: Change) -> Result<Limits, Impossible> {
         let mut inner = self.lock();
-        let Ok(ticket) = inner.queue.enter(agent, cost) else { return Err(self.full(&inner)) };
+        let limits = inner.limits.with(change, self.places)?;
+        inner.queue.bound(limits.max_running, limits.max_waiting);
+        inner.queue.weigh(|agent| limits.of(agent).weight);
+        inner.accounts.know(|agent| limits.agents.contains_key(agent));
+        inner.limits = limits.clone();
+        inner.admit(Instant::now());
+        Ok(limits)
+    }
+
+    fn enter(&self, request: PlaceRequest) -> Result<(Waiter, oneshot::Receiver<()>), Error> {
+        let now = Instant::now();
+        let mut inner = self.lock();
+        inner.check(now, &request)?;
+        let charge = inner.expected(&request);
+        let (agent, class) = (&request.agent, request.class);
+        let weight = inner.limits.of(agent).weight;
+        let max_waiting = inner.limits.waiting_of(agent);
+        let entry = Entry { agent, class, charge, weight, max_waiting };
+        if let Some(full) = inner.queue.full(agent, max_waiting) {
+            return Err(inner.refusal(full, agent));
+        }
+        if let Some(deadline) = request.deadline {
+            inner.judge(now, deadline, entry)?;
+        }
+        let entered = inner.queue.enter(entry);
+        let ticket = entered.map_err(|full| inner.refusal(full, agent))?;
         let (serve, served) = oneshot::channel();
         inner.waiters.insert(ticket, serve);
         inner.ledger.update(agent, |load| load.waiting += 1);
-        inner.admit();
-        let waiter =
-            Waiter { scheduler: self.clone(), agent: agent.clone(), ticket, cost, served: false };
-        Ok((waiter, served))
+        let is_known = inner.limits.agents.contains_key(agent);
+        inner.accounts.open(agent, is_known, request.run.as_ref(), request.run_budget);
+        inner.admit(now);
+        drop(inner);
+        Ok((Waiter::new(self.clone(), request, ticket, charge, now), served))
     }
 
-    fn full(&self, inner: &Inner) -> Error {
-        let places = u32::try_from(self.max_running).unwrap_or(u32::MAX).max(1);
-        let next = inner.usual_run / places;
-        let retry_after = next.clamp(Duration::from_millis(250), Duration::from_secs(30));
-        Error::QueueFull { waiting: inner.queue.waiting(), retry_after }
+    pub(super) fn leave(&self, request: &PlaceRequest, ticket: Ticket, charge: u32) {
+        let (now, mut inner) = (Instant::now(), self.lock());
+        inner.waiters.remove(&ticket);
+        if inner.queue.leave(&request.agent, request.class, ticket) {
+            inner.ledger.update(&request.agent, |load| {
+                load.waiting = load.waiting.saturating_sub(1);
+            });
+            inner.accounts.close(&request.agent, request.run.as_ref());
+        } else {
+            // Served between the last poll and the drop.
+            inner.release(now, request, charge, (0, 0));
+        }
+    }
+
+    pub(super) fn spend(
+        &self,
+        now: Instant,
+        request: &PlaceRequest,
+        step: Step,
+    ) -> Result<(), Spent> {
+        let mut inner = self.lock();
+        inner.charge(now, request, step);
+        inner.check(now, request)
+    }
+
+    pub(super) fn end(
+        &self,
+        now: Instant,
+        request: &PlaceRequest,
+        step: Step,
+        charged: u32,
+        used: (u32, u32),
+        took: Duration,
+    ) {
+        let mut inner = self.lock();
+        inner.charge(now, request, step);
+        inner.usual_run = (inner.usual_run * 7 + took) / 8;
+        inner.rate.ended(request.cost, used.0.saturating_add(used.1), took);
+        inner.release(now, request, charged, used);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -145,7 +250,7 @@ impl Scheduler {
 
 impl Inner {
     /// Serves as many as there are places.
-    fn admit(&mut self) {
+    fn admit(&mut self, now: Instant) {
         while let Some((agent, ticket)) = self.queue.admit() {
             self.peak = self.peak.max(self.queue.running());
             self.ledger.update(&agent, |load| {
@@ -157,133 +262,73 @@ impl Inner {
                 let _ = waiter.send(());
             }
         }
+        self.rate.observe(now, 0, self.queue.is_busy());
     }
 
-    fn release(&mut self, agent: &AgentId, cost: u32, used: (u32, u32)) {
-        self.queue.release(agent, cost, used.0.saturating_add(used.1));
+    fn check(&mut self, now: Instant, request: &PlaceRequest) -> Result<(), Spent> {
+        let hourly = self.limits.of(&request.agent).hourly;
+        let run = request.run.as_ref();
+        self.accounts.check(now, &request.agent, hourly, run, request.run_budget)
+    }
+
+    fn charge(&mut self, now: Instant, request: &PlaceRequest, step: Step) {
+        let (agent, run) = (&request.agent, request.run.as_ref());
+        self.accounts.charge(now, agent, run, step.tokens.into(), step.time);
+        self.rate.observe(now, step.tokens, self.queue.is_busy());
+        if step.more > 0 {
+            self.queue.correct(agent, request.class, step.more.into());
+        }
+    }
+
+    fn release(&mut self, now: Instant, request: &PlaceRequest, charged: u32, used: (u32, u32)) {
+        let (agent, total) = (&request.agent, used.0.saturating_add(used.1));
+        self.queue.correct(agent, request.class, f64::from(total) - f64::from(charged));
+        self.queue.release(agent, request.class);
+        self.accounts.close(agent, request.run.as_ref());
         self.ledger.update(agent, |load| {
             load.running = load.running.saturating_sub(1);
             load.finished += 1;
             load.prompt_tokens += u64::from(used.0);
             load.completion_tokens += u64::from(used.1);
+            if total > 0 {
+                load.usual = Some(averaged(load.usual, share(total, request.cost)));
+            }
         });
-        self.admit();
-    }
-}
-
-/// Someone in the queue; leaves it when dropped before being served.
-#[derive(Debug)]
-struct Waiter {
-    scheduler: Scheduler,
-    agent: AgentId,
-    ticket: Ticket,
-    cost: u32,
-    served: bool,
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if self.served {
-            return;
-        }
-        let mut inner = self.scheduler.lock();
-        inner.waiters.remove(&self.ticket);
-        if inner.queue.leave(&self.agent, self.ticket) {
-            inner.ledger.update(&self.agent, |load| load.waiting = load.waiting.saturating_sub(1));
-        } else {
-            // Served between the last poll and the drop.
-            inner.release(&self.agent, self.cost, (0, 0));
-        }
-    }
-}
-
-impl Place {
-    /// Notes what the request has taken so far.
-    pub fn used(&mut self, prompt_tokens: u32, completion_tokens: u32) {
-        self.used = (prompt_tokens, completion_tokens);
+        self.admit(now);
     }
 
-    /// Since when the request has had it.
-    #[must_use]
-    pub fn since(&self) -> Instant {
-        self.since
+    /// The tokens a request is likely to take.
+    fn expected(&self, request: &PlaceRequest) -> u32 {
+        let usual = self.ledger.usual(&request.agent).unwrap_or_else(|| self.rate.usual());
+        // A part of a u32 is one.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to cost")]
+        let expected = (f64::from(request.cost) * usual.clamp(0.0, 1.0)) as u32;
+        expected.max(1)
     }
 
-    /// How long it waited.
-    #[must_use]
-    pub fn waited(&self) -> Waited {
-        Waited(self.waited)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut inner = self.scheduler.lock();
-        inner.usual_run = (inner.usual_run * 7 + self.since.elapsed()) / 8;
-        inner.release(&self.agent, self.cost, self.used);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::{FutureExt, future::join_all};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_place_given_back_goes_to_who_waits() {
-        let agent = AgentId::new("a");
-        let scheduler = Scheduler::new(1, 1);
-        let mut first = scheduler.place(&agent, 10).await.unwrap();
-        let mut second = Box::pin(scheduler.place(&agent, 10));
-        assert!(second.as_mut().now_or_never().is_none());
-        let refused = scheduler.place(&agent, 10).await.unwrap_err();
-        assert!(matches!(refused, Error::QueueFull { waiting: 1, .. }), "{refused}");
-        first.used(3, 4);
-        drop(first);
-        let second = second.await.unwrap();
-        let load = scheduler.load();
-        assert_eq!((load.running, load.waiting, load.peak_running), (1, 0, 1));
-        drop(second);
-        let (_, load) = scheduler.load().agents[0];
-        assert_eq!((load.finished, load.prompt_tokens, load.completion_tokens), (2, 3, 4));
+    fn judge(&self, now: Instant, deadline: Instant, entry: Entry<'_>) -> Result<(), Error> {
+        let ahead = if self.queue.is_busy() { self.queue.ahead(entry) } else { 0.0 };
+        self.rate.judge(now, deadline, ahead, entry.charge).map_err(|hopeless| {
+            let late = hopeless.needed.saturating_sub(hopeless.left);
+            Error::DeadlineTooShort {
+                needed: hopeless.needed,
+                left: hopeless.left,
+                retry_after: late.clamp(SOON, LATE),
+            }
+        })
     }
 
-    #[tokio::test]
-    async fn who_stops_waiting_leaves_the_queue_at_every_moment() {
-        let agent = AgentId::new("a");
-        let scheduler = Scheduler::new(1, 2);
-        let first = scheduler.place(&agent, 10).await.unwrap();
-        let mut waits = Box::pin(scheduler.place(&agent, 10));
-        assert!(waits.as_mut().now_or_never().is_none());
-        drop(waits);
-        assert_eq!(scheduler.load().waiting, 0);
-        // Served, but gone before it noticed.
-        let mut served = Box::pin(scheduler.place(&agent, 10));
-        assert!(served.as_mut().now_or_never().is_none());
-        drop(first);
-        assert_eq!(scheduler.load().running, 1);
-        drop(served);
-        let load = scheduler.load();
-        assert_eq!((load.running, load.waiting), (0, 0));
+    fn refusal(&self, full: Full, agent: &AgentId) -> Error {
+        self.full(match full {
+            Full::All => None,
+            Full::Agent => Some(agent),
+        })
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn many_tasks_never_run_more_than_there_are_places() {
-        let scheduler = Scheduler::new(3, 1_000);
-        let tasks = (0..200).map(|n| {
-            let scheduler = scheduler.clone();
-            tokio::spawn(async move {
-                let agent = AgentId(format!("{}", n % 7));
-                let place = scheduler.place(&agent, 50 + n).await.unwrap();
-                assert!(scheduler.load().running <= 3);
-                tokio::time::sleep(Duration::from_micros(200)).await;
-                drop(place);
-            })
-        });
-        join_all(tasks).await.into_iter().for_each(|ended| ended.unwrap());
-        let load = scheduler.load();
-        assert_eq!((load.running, load.waiting, load.peak_running), (0, 0, 3));
-        assert_eq!(load.agents.iter().map(|(_, load)| load.finished).sum::<u64>(), 200);
+    fn full(&self, agent: Option<&AgentId>) -> Error {
+        let places = u32::try_from(self.limits.max_running).unwrap_or(u32::MAX).max(1);
+        let next = self.usual_run / places;
+        let waiting = agent.map_or(self.queue.waiting(), |agent| self.queue.waiting_of(agent));
+        Error::QueueFull { waiting, agent: agent.cloned(), retry_after: next.clamp(SOON, LATE) }
     }
 }

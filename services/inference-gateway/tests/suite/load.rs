@@ -12,22 +12,7 @@ use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::support::{Client, ask, assert_refused, chat, gateway, load, long};
-
-async fn wait_for(
-    client: &Client,
-    what: impl Fn(&alina_proto::inference::v1::GetLoadResponse) -> bool,
-) {
-    let begun = Instant::now();
-    loop {
-        let now = load(client).await;
-        if what(&now) {
-            return;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "it stays {now:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
+use crate::support::{ask, assert_refused, chat, gateway, load, long, wait_for};
 
 #[tokio::test]
 async fn of_eight_at_once_never_more_than_four_decode_and_all_are_answered() {

@@ -1,5 +1,7 @@
 //! What the tests share.
 
+use std::time::{Duration, Instant};
+
 use alina_client::reason;
 use alina_proto::{
     Service,
@@ -88,6 +90,19 @@ pub(crate) async fn stream(client: &Client, request: ChatRequest) -> (Vec<String
 
 pub(crate) async fn load(client: &Client) -> GetLoadResponse {
     client.clone().get_load(GetLoadRequest {}).await.unwrap().into_inner()
+}
+
+/// Until the load is as it should be.
+pub(crate) async fn wait_for(client: &Client, what: impl Fn(&GetLoadResponse) -> bool) {
+    let begun = Instant::now();
+    loop {
+        let now = load(client).await;
+        if what(&now) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "it stays {now:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[track_caller]
