@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Tokens among which a repetition is looked for.
-const RECENT: u8 = 64;
+const RECENT: usize = 64;
 
 /// What the tokens of an answer must keep to.
 pub(super) enum Limit {
@@ -47,56 +47,32 @@ impl Limit {
 
 /// The state of one answer's choices.
 pub(super) struct Choice {
-    chain: LlamaSampler,
-    limit: Limited,
-}
-
-enum Limited {
-    Free,
-    Matcher(Constrained),
-    Grammar(LlamaSampler),
-}
-
-struct Constrained {
-    matcher: Box<Matcher>,
-    penalty: f32,
-    /// Only tokens of content: quotes and brackets must repeat.
-    recent: VecDeque<LlamaToken>,
+    penalties: Penalties,
+    /// The likeliest tokens that are looked at; all of them when none.
+    top: Option<usize>,
+    /// What chooses among these; none for the likeliest.
+    chain: Option<LlamaSampler>,
+    limit: Limit,
 }
 
 impl Choice {
     /// As `sampling` says, within `limit`.
-    pub(super) fn new(sampling: &Sampling, limit: Limit, loaded: &Loaded) -> Self {
-        let mut chain = Vec::new();
-        let (repeat, frequency, presence) =
-            (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty);
-        let free = !matches!(limit, Limit::Matcher(_));
-        if free && (repeat != 1.0 || frequency != 0.0 || presence != 0.0) {
-            let vocabulary = loaded.model.n_vocab();
-            let recent = RECENT.into();
-            chain.push(LlamaSampler::penalties(vocabulary, recent, repeat, frequency, presence));
-        }
-        if sampling.temperature <= 0.0 {
-            chain.push(LlamaSampler::greedy());
-        } else {
-            if let Ok(top_k @ 1..) = i32::try_from(sampling.top_k) {
-                chain.push(LlamaSampler::top_k(top_k));
-            }
-            chain.push(LlamaSampler::top_p(sampling.top_p, 1));
-            chain.push(LlamaSampler::min_p(sampling.min_p, 1));
-            chain.push(LlamaSampler::temp(sampling.temperature));
+    pub(super) fn new(sampling: &Sampling, limit: Limit) -> Self {
+        let greedy = sampling.temperature <= 0.0;
+        let top = if greedy { 1 } else { usize::try_from(sampling.top_k).unwrap_or(0) };
+        let chain = (!greedy).then(|| {
             // llama.cpp takes the largest number to mean a random one.
             let seed = sampling.seed.map_or(u32::MAX, |seed| seed.min(u32::MAX - 1));
-            chain.push(LlamaSampler::dist(seed));
-        }
-        let limit = match limit {
-            Limit::Free => Limited::Free,
-            Limit::Grammar(grammar) => Limited::Grammar(grammar),
-            Limit::Matcher(matcher) => {
-                Limited::Matcher(Constrained { matcher, penalty: repeat, recent: VecDeque::new() })
-            }
-        };
-        Self { chain: LlamaSampler::chain(chain, true), limit }
+            let samplers = [
+                LlamaSampler::top_p(sampling.top_p, 1),
+                LlamaSampler::min_p(sampling.min_p, 1),
+                LlamaSampler::temp(sampling.temperature),
+                LlamaSampler::dist(seed),
+            ];
+            LlamaSampler::chain(samplers, true)
+        });
+        let penalties = Penalties::new(sampling);
+        Self { penalties, top: (top > 0).then_some(top), chain, limit }
     }
 
     /// The next token, from what the batch's token `at` gave.
@@ -106,102 +82,210 @@ impl Choice {
         loaded: &Loaded,
         at: i32,
     ) -> Result<LlamaToken, String> {
+        let logits = context.get_logits_ith(at);
+        let token = match &mut self.limit {
+            Limit::Free => choose(&self.penalties, self.top, &mut self.chain, all(logits))?,
+            Limit::Matcher(matcher) => {
+                let mask = matcher.compute_mask_or_eos().map_err(|error| error.to_string())?;
+                let mut admitted = Vec::new();
+                mask.iter_set_entries(|token| {
+                    if let (Ok(id), Some(logit)) = (i32::try_from(token), logits.get(token)) {
+                        admitted.push((LlamaToken::new(id), *logit));
+                    }
+                });
+                choose(&self.penalties, self.top, &mut self.chain, admitted.into_iter())?
+            }
+            Limit::Grammar(grammar) => {
+                // The likely token first: asking the grammar of every token takes long.
+                let token = choose(&self.penalties, self.top, &mut self.chain, all(logits))?;
+                if admits(grammar, token) {
+                    token
+                } else {
+                    let admitted = admitted(grammar, logits);
+                    choose(&self.penalties, self.top, &mut self.chain, admitted.into_iter())?
+                }
+            }
+        };
+        self.accept(token, loaded)?;
+        Ok(token)
+    }
+
+    fn accept(&mut self, token: LlamaToken, loaded: &Loaded) -> Result<(), String> {
+        let vocabulary = loaded.model.vocab();
+        let ends = vocabulary.is_eog(token);
         match &mut self.limit {
-            Limited::Free => Ok(self.chain.sample(context, at)),
-            Limited::Matcher(constrained) => constrained.next(&mut self.chain, context, loaded, at),
-            Limited::Grammar(grammar) => by_grammar(grammar, &mut self.chain, context, at),
+            Limit::Free => {}
+            Limit::Matcher(_) if ends => return Ok(()),
+            Limit::Matcher(matcher) => {
+                let id = u32::try_from(token.0).map_err(|error| error.to_string())?;
+                matcher.consume_token(id).map_err(|error| error.to_string())?;
+                if let Some(error) = matcher.get_error() {
+                    return Err(error);
+                }
+                // Quotes and brackets must repeat: only content is penalised.
+                let piece = vocabulary.token_to_piece(token, false, None);
+                if piece.iter().any(|byte| b"\"{}[],:".contains(byte)) {
+                    return Ok(());
+                }
+            }
+            Limit::Grammar(grammar) => {
+                grammar.try_accept(token).map_err(|error| format!("the grammar: {error}"))?;
+            }
         }
+        self.penalties.accept(token);
+        Ok(())
     }
 
     /// Nothing can follow: the constraint is satisfied.
     pub(super) fn is_complete(&self) -> bool {
         match &self.limit {
-            Limited::Matcher(constrained) => constrained.matcher.is_stopped(),
+            Limit::Matcher(matcher) => matcher.is_stopped(),
             // A grammar at its end admits the end of the answer alone.
-            Limited::Free | Limited::Grammar(_) => false,
+            Limit::Free | Limit::Grammar(_) => false,
         }
     }
 }
 
-/// Tries the likely token first: asking the grammar of every token of the vocabulary takes long.
-fn by_grammar(
-    grammar: &mut LlamaSampler,
-    chain: &mut LlamaSampler,
-    context: &LlamaContext<'_>,
-    at: i32,
+/// Makes tokens that are in the answer already less likely, as llama.cpp does.
+struct Penalties {
+    repeat: f32,
+    frequency: f32,
+    presence: f32,
+    /// The newest last.
+    recent: VecDeque<LlamaToken>,
+}
+
+impl Penalties {
+    fn new(sampling: &Sampling) -> Self {
+        Self {
+            repeat: sampling.repeat_penalty,
+            frequency: sampling.frequency_penalty,
+            presence: sampling.presence_penalty,
+            recent: VecDeque::new(),
+        }
+    }
+
+    fn is_off(&self) -> bool {
+        self.repeat == 1.0 && self.frequency == 0.0 && self.presence == 0.0
+    }
+
+    fn accept(&mut self, token: LlamaToken) {
+        if self.is_off() {
+            return;
+        }
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(token);
+    }
+
+    /// How often each of the recent tokens is among them, in the order of their numbers.
+    fn counts(&self) -> Vec<(LlamaToken, u16)> {
+        let mut counts: Vec<(LlamaToken, u16)> = Vec::with_capacity(self.recent.len());
+        for token in &self.recent {
+            match counts.iter_mut().find(|(known, _)| known == token) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((*token, 1)),
+            }
+        }
+        counts.sort_unstable_by_key(|(token, _)| token.0);
+        counts
+    }
+
+    fn apply(&self, logit: f32, count: u16) -> f32 {
+        let repeated = if logit > 0.0 { logit / self.repeat } else { logit * self.repeat };
+        repeated - f32::from(count) * self.frequency - self.presence
+    }
+}
+
+fn all(logits: &[f32]) -> impl Iterator<Item = (LlamaToken, f32)> {
+    (0_i32..).map(LlamaToken::new).zip(logits.iter().copied())
+}
+
+/// Chooses among candidates, which come in the order of their numbers.
+///
+/// llama.cpp's own chain would first copy the whole vocabulary; only the likeliest matter.
+fn choose(
+    penalties: &Penalties,
+    top: Option<usize>,
+    chain: &mut Option<LlamaSampler>,
+    candidates: impl Iterator<Item = (LlamaToken, f32)>,
 ) -> Result<LlamaToken, String> {
-    let mut choose = |mut candidates: LlamaTokenDataArray| {
-        candidates.apply_sampler(chain);
-        candidates.selected_token().ok_or("no token was chosen")
+    let counts = penalties.counts();
+    let mut counts = counts.iter().peekable();
+    let penalised = candidates.map(|(token, logit)| {
+        while counts.next_if(|(known, _)| known.0 < token.0).is_some() {}
+        match counts.peek() {
+            Some((known, count)) if *known == token => (token, penalties.apply(logit, *count)),
+            _ => (token, logit),
+        }
+    });
+    let mut likeliest = likeliest(penalised, top);
+    let Some(chain) = chain else {
+        return likeliest.first().map(|(token, _)| *token).ok_or_else(none_admitted);
     };
-    let mut token = choose(context.token_data_array_ith(at))?;
+    if let [(only, _)] = likeliest.as_slice() {
+        return Ok(*only);
+    }
+    let data = likeliest.drain(..).map(|(token, logit)| LlamaTokenData::new(token, logit, 0.0));
+    let data: Vec<_> = data.collect();
+    if data.is_empty() {
+        return Err(none_admitted());
+    }
+    let mut candidates = LlamaTokenDataArray::new(data, true);
+    candidates.apply_sampler(chain);
+    candidates.selected_token().ok_or_else(|| "no token was chosen".to_owned())
+}
+
+fn none_admitted() -> String {
+    "the constraint admits no token".to_owned()
+}
+
+/// The `top` candidates with the highest logits, the highest first.
+fn likeliest(
+    candidates: impl Iterator<Item = (LlamaToken, f32)>,
+    top: Option<usize>,
+) -> Vec<(LlamaToken, f32)> {
+    let by_logit = |one: &(LlamaToken, f32), other: &(LlamaToken, f32)| {
+        other.1.total_cmp(&one.1).then(one.0.0.cmp(&other.0.0))
+    };
+    let Some(top) = top else {
+        let mut all: Vec<_> = candidates.collect();
+        all.sort_unstable_by(by_logit);
+        return all;
+    };
+    // What is under the least of the best so far is passed over at once, which is nearly all.
+    let room = top.saturating_mul(4).clamp(64, 1 << 20);
+    let mut best: Vec<(LlamaToken, f32)> = Vec::with_capacity(room);
+    let mut least = f32::NEG_INFINITY;
+    for candidate in candidates {
+        if candidate.1 < least {
+            continue;
+        }
+        best.push(candidate);
+        if best.len() == room && top < room {
+            best.select_nth_unstable_by(top - 1, by_logit);
+            best.truncate(top);
+            least = best.iter().map(|(_, logit)| *logit).fold(f32::INFINITY, f32::min);
+        }
+    }
+    best.sort_unstable_by(by_logit);
+    best.truncate(top);
+    best
+}
+
+fn admits(grammar: &mut LlamaSampler, token: LlamaToken) -> bool {
     let mut only = LlamaTokenDataArray::new(vec![LlamaTokenData::new(token, 1.0, 0.0)], false);
     only.apply_sampler(grammar);
-    if !only.data.iter().any(|candidate| candidate.logit().is_finite()) {
-        let mut admitted = context.token_data_array_ith(at);
-        admitted.apply_sampler(grammar);
-        admitted.data.retain(|candidate| candidate.logit().is_finite());
-        if admitted.data.is_empty() {
-            return Err("the grammar admits no token".to_owned());
-        }
-        token = choose(LlamaTokenDataArray::new(admitted.data, false))?;
-    }
-    grammar.try_accept(token).map_err(|error| format!("the grammar: {error}"))?;
-    chain.accept(token);
-    Ok(token)
+    only.data.iter().any(|candidate| candidate.logit().is_finite())
 }
 
-impl Constrained {
-    fn next(
-        &mut self,
-        chain: &mut LlamaSampler,
-        context: &LlamaContext<'_>,
-        loaded: &Loaded,
-        at: i32,
-    ) -> Result<LlamaToken, String> {
-        let mask = self.matcher.compute_mask_or_eos().map_err(|error| error.to_string())?;
-        let logits = context.get_logits_ith(at);
-        let mut admitted = Vec::new();
-        mask.iter_set_entries(|token| {
-            if let (Ok(id), Some(logit)) = (i32::try_from(token), logits.get(token)) {
-                let token = LlamaToken::new(id);
-                let logit = if self.penalty == 1.0 || !self.recent.contains(&token) {
-                    *logit
-                } else if *logit > 0.0 {
-                    *logit / self.penalty
-                } else {
-                    *logit * self.penalty
-                };
-                admitted.push(LlamaTokenData::new(token, logit, 0.0));
-            }
-        });
-        let token = match admitted.as_slice() {
-            [] => return Err("the constraint admits no token".to_owned()),
-            [only] => only.id(),
-            _ => {
-                let mut candidates = LlamaTokenDataArray::new(admitted, false);
-                candidates.apply_sampler(chain);
-                candidates.selected_token().ok_or("no token was chosen")?
-            }
-        };
-        let vocabulary = loaded.model.vocab();
-        if vocabulary.is_eog(token) {
-            return Ok(token);
-        }
-        let id = u32::try_from(token.0).map_err(|error| error.to_string())?;
-        self.matcher.consume_token(id).map_err(|error| error.to_string())?;
-        if let Some(error) = self.matcher.get_error() {
-            return Err(error);
-        }
-        let piece = vocabulary.token_to_piece(token, false, None);
-        if !piece.iter().any(|byte| b"\"{}[],:".contains(byte)) {
-            if self.recent.len() == usize::from(RECENT) {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(token);
-        }
-        Ok(token)
-    }
+fn admitted(grammar: &mut LlamaSampler, logits: &[f32]) -> Vec<(LlamaToken, f32)> {
+    let data = all(logits).map(|(token, logit)| LlamaTokenData::new(token, logit, 0.0));
+    let mut candidates = LlamaTokenDataArray::new(data.collect(), false);
+    candidates.apply_sampler(grammar);
+    let admitted = candidates.data.iter().filter(|candidate| candidate.logit().is_finite());
+    admitted.map(|candidate| (candidate.id(), candidate.logit())).collect()
 }
 
 /// How likely `token` was among all, and the `top` likeliest, before sampling.
@@ -229,5 +313,58 @@ pub(super) fn logprob(logits: &[f32], token: LlamaToken, top: u8, loaded: &Loade
         bytes: bytes(token),
         logprob: own.map_or(f32::NEG_INFINITY, |logit| logit - total),
         top: top.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tokens(logits: &[f32]) -> Vec<(LlamaToken, f32)> {
+        all(logits).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_likeliest_are_those_of_a_full_sort(
+            logits in proptest::collection::vec(-30.0_f32..30.0, 1..3_000),
+            top in 1_usize..200,
+        ) {
+            let mut sorted = tokens(&logits);
+            sorted.sort_by(|one, other| other.1.total_cmp(&one.1));
+            sorted.truncate(top);
+            let found = likeliest(all(&logits), Some(top));
+            let values = |list: &[(LlamaToken, f32)]| list.iter().map(|(_, x)| *x).collect::<Vec<_>>();
+            prop_assert_eq!(values(&found), values(&sorted));
+        }
+    }
+
+    #[test]
+    fn what_was_said_becomes_less_likely() {
+        let sampling = Sampling {
+            temperature: 0.0,
+            repeat_penalty: 2.0,
+            frequency_penalty: 0.5,
+            presence_penalty: 0.25,
+            ..Sampling::default()
+        };
+        let mut penalties = Penalties::new(&sampling);
+        let logits = [4.0, 3.0, -1.0];
+        let next =
+            |penalties: &Penalties| choose(penalties, Some(1), &mut None, all(&logits)).unwrap().0;
+        assert_eq!(next(&penalties), 0);
+        penalties.accept(LlamaToken::new(0));
+        assert_eq!(next(&penalties), 1);
+        for token in [1, 1, 0, 2, 2] {
+            penalties.accept(LlamaToken::new(token));
+        }
+        let counts: Vec<_> = penalties.counts().iter().map(|(token, n)| (token.0, *n)).collect();
+        assert_eq!(counts, [(0, 2), (1, 2), (2, 2)]);
+        // 4/2 - 1 - 0.25, 3/2 - 1 - 0.25, -1*2 - 1 - 0.25
+        assert_eq!(penalties.apply(4.0, 2), 0.75);
+        assert_eq!(penalties.apply(-1.0, 2), -3.25);
+        assert_eq!(next(&penalties), 0);
     }
 }

@@ -234,7 +234,7 @@ fn prepare(model: ModelName, running: Arc<Running>, chat: Chat) -> Result<Box<dy
         CallReader::new(prompt.dialect, format!("call_{}", &id[..12]))
     });
     let job = Prepared {
-        choice: Choice::new(&chat.sampling, limit, loaded),
+        choice: Choice::new(&chat.sampling, limit),
         text: AnswerText::new(if is_free { chat.stop } else { Vec::new() }),
         calls: reader,
         logprobs: chat.logprobs,
