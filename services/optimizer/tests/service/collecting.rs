@@ -90,15 +90,18 @@ async fn the_schedule_collects_without_being_asked() {
     until("a score", async || world.scores("writer").await.len() == 1).await;
     assert_eq!(world.inference.chats("score").len(), 0);
 
+    // The score is stored before the round that counts it ends.
     let url = world.suite.metrics_url(Service::Optimizer);
-    let metrics = reqwest::get(url).await.unwrap().text().await.unwrap();
     for line in [
-        "alina_optimizer_outputs_scored_total{agent=\"writer\"} 1",
-        "alina_optimizer_rolling_score{agent=\"writer\"} 1",
-        "alina_optimizer_experiments_total{result=\"promoted\"} 0",
-        "alina_optimizer_switches_pending 0",
+        "alina_optimizer_outputs_scored_total{agent=\"writer\"} 1\n",
+        "alina_optimizer_rolling_score{agent=\"writer\"} 1\n",
+        "alina_optimizer_experiments_total{result=\"promoted\"} 0\n",
+        "alina_optimizer_switches_pending 0\n",
     ] {
-        assert!(metrics.contains(line), "{line} in {metrics}");
+        let shown = async || {
+            reqwest::get(url.clone()).await.unwrap().text().await.unwrap().contains(line)
+        };
+        until(line, shown).await;
     }
 }
 
