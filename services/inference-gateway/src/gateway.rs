@@ -279,6 +279,27 @@ impl Gateway {
         }
     }
 
+    /// The model that `name` stands for when it is used for `kind`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn name_of(&self, name: &str, kind: Kind) -> Result<ModelName, Error> {
+        self.catalogue.resolve(name, kind).map(|entry| entry.name)
+    }
+
+    /// Loads a chat model, if it runs here.
+    ///
+    /// # Errors
+    /// When there is none of that name, or its file is missing or corrupt.
+    pub async fn load_model(&self, name: &str) -> Result<(), Error> {
+        let entry = self.catalogue.resolve(name, Kind::Chat)?;
+        entry.chat()?;
+        match entry.source {
+            Source::Embedded(model) => model.load().await,
+            _ => Ok(()),
+        }
+    }
+
     /// The configured models, then what the Ollama servers have besides.
     pub async fn models(&self) -> Vec<Listed> {
         let servers = self
