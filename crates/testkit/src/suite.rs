@@ -194,6 +194,17 @@ impl Suite {
         child.kill().await.expect("the service was running");
     }
 
+    /// Asks a service to stop, and does not wait for it.
+    ///
+    /// # Panics
+    /// When the service is not running.
+    pub async fn terminate(&mut self, service: Service) {
+        let child = self.children.get(&service).expect("the service was started");
+        let pid = child.id().expect("the service is running").to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(told.is_ok_and(|status| status.success()), "{service} runs");
+    }
+
     /// Starts a killed service again, or one that was not started yet, and waits until it is
     /// healthy.
     ///

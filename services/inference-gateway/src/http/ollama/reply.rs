@@ -142,3 +142,30 @@ fn detailed(token: &TokenLogprob) -> Value {
     }
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_have_their_arguments_as_an_object() {
+        let head = Head {
+            form: Form::Chat,
+            model: "m".to_owned(),
+            logprobs: false,
+            begun: Instant::now(),
+            prepared: Duration::ZERO,
+        };
+        let call = ToolCall {
+            id: "call_0".to_owned(),
+            name: "f".to_owned(),
+            arguments: r#"{"a":[1]}"#.to_owned(),
+        };
+        let line = head.part(Part::Tool(call)).unwrap();
+        let function = &line["message"]["tool_calls"][0]["function"];
+        assert_eq!(function, &json!({ "name": "f", "arguments": { "a": [1] } }));
+        assert_eq!((&line["done"], &line["message"]["content"]), (&json!(false), &json!("")));
+        assert_eq!(head.part(Part::Text(Piece::default())), None);
+        assert_eq!(head.nothing("load")["done_reason"], "load");
+    }
+}

@@ -114,3 +114,87 @@ impl Pieces {
         Some(self.head.piece(&delta, logprobs.as_ref(), None, self.options.usage))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        chat::{Ended, Finish, ModelName, TokenLogprob, ToolCall},
+        gateway::Answered,
+    };
+
+    fn done(finish: Finish) -> Part {
+        let ended = Ended {
+            finish,
+            prompt_tokens: 3,
+            reused_tokens: 2,
+            completion_tokens: 4,
+            first_token: Duration::ZERO,
+            run: Duration::ZERO,
+            cpu: Duration::ZERO,
+        };
+        Part::Done(Answered {
+            content: String::new(),
+            tool_calls: Vec::new(),
+            logprobs: Vec::new(),
+            ended,
+            waited: Duration::ZERO,
+            model: ModelName("m".to_owned()),
+            backend: "embedded".to_owned(),
+        })
+    }
+
+    fn tool(id: &str) -> Part {
+        let (name, arguments) = ("f".to_owned(), "{}".to_owned());
+        Part::Tool(ToolCall { id: id.to_owned(), name, arguments })
+    }
+
+    fn pieces(form: Form, options: Options, parts: impl IntoIterator<Item = Part>) -> Vec<Value> {
+        let head = Head::new(form, "m".to_owned());
+        let mut pieces = Pieces { head, options, calls: 0, characters: 0 };
+        parts.into_iter().flat_map(|part| pieces.of(part)).collect()
+    }
+
+    const PLAIN: Options = Options { usage: false, logprobs: false, one_call: false };
+
+    #[test]
+    fn calls_are_numbered_and_may_be_kept_to_one() {
+        let parts = || [tool("a"), tool("b"), done(Finish::ToolCalls)];
+        let told = pieces(Form::Chat, PLAIN, parts());
+        let call = |n: usize| &told[n]["choices"][0]["delta"]["tool_calls"][0];
+        assert_eq!((&call(0)["id"], &call(0)["index"]), (&json!("a"), &json!(0)));
+        assert_eq!((&call(1)["id"], &call(1)["index"]), (&json!("b"), &json!(1)));
+        assert_eq!(call(1)["function"], json!({ "name": "f", "arguments": "{}" }));
+        assert_eq!(told[2]["choices"][0]["finish_reason"], "tool_calls");
+        assert!(told[2].get("usage").is_none());
+        let told = pieces(Form::Chat, Options { one_call: true, ..PLAIN }, parts());
+        assert_eq!(told.len(), 2);
+    }
+
+    #[test]
+    fn log_probabilities_are_told_in_each_form() {
+        let token = |text: &str| TokenLogprob {
+            bytes: text.as_bytes().to_vec(),
+            logprob: -0.5,
+            top: vec![(b"x".to_vec(), -0.25)],
+        };
+        let part = |text: &str| {
+            let (text, logprobs) = (text.to_owned(), vec![token(text)]);
+            Part::Text(Piece { text, logprobs })
+        };
+        let options = Options { logprobs: true, usage: true, ..PLAIN };
+        let told = pieces(Form::Chat, options, [part("é"), done(Finish::Stop)]);
+        let token = &told[0]["choices"][0]["logprobs"]["content"][0];
+        assert_eq!((&token["token"], &token["bytes"]), (&json!("é"), &json!([195, 169])));
+        assert_eq!(token["top_logprobs"][0]["logprob"], -0.25);
+        assert_eq!(told[2]["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
+        let told = pieces(Form::Text, options, [part("é"), part("b")]);
+        let flat = &told[1]["choices"][0]["logprobs"];
+        assert_eq!((&flat["tokens"], &flat["text_offset"]), (&json!(["b"]), &json!([1])));
+        assert_eq!(flat["top_logprobs"], json!([{ "x": -0.25 }]));
+        let told = pieces(Form::Chat, PLAIN, [part("")]);
+        assert!(told.is_empty());
+    }
+}
