@@ -88,6 +88,7 @@ impl SuiteBuilder {
             config: folder.path().join("config.yaml"),
             urls: BTreeMap::new(),
             metrics: BTreeMap::new(),
+            http: String::new(),
             children: BTreeMap::new(),
             database,
             redis,
@@ -111,6 +112,7 @@ pub struct Suite {
     config: PathBuf,
     urls: BTreeMap<Service, String>,
     metrics: BTreeMap<Service, String>,
+    http: String,
     children: BTreeMap<Service, Child>,
     database: Database,
     redis: Option<TestRedis>,
@@ -146,6 +148,12 @@ impl Suite {
     #[must_use]
     pub fn metrics_url(&self, service: Service) -> String {
         format!("http://{}/metrics", self.metrics[&service])
+    }
+
+    /// `http://127.0.0.1:PORT`, where the inference gateway speaks as OpenAI and Ollama do.
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        format!("http://{}", self.http)
     }
 
     /// Its database.
@@ -184,6 +192,17 @@ impl Suite {
     pub async fn kill(&mut self, service: Service) {
         let child = self.children.get_mut(&service).expect("the service was started");
         child.kill().await.expect("the service was running");
+    }
+
+    /// Asks a service to stop, and does not wait for it.
+    ///
+    /// # Panics
+    /// When the service is not running.
+    pub async fn terminate(&mut self, service: Service) {
+        let child = self.children.get(&service).expect("the service was started");
+        let pid = child.id().expect("the service is running").to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(told.is_ok_and(|status| status.success()), "{service} runs");
     }
 
     /// Starts a killed service again, or one that was not started yet, and waits until it is
@@ -229,6 +248,8 @@ impl Suite {
             self.urls.insert(service, url);
             self.metrics.insert(service, format!("127.0.0.1:{metrics}"));
         }
+        self.http = format!("127.0.0.1:{}", free_port());
+        set(&mut root, "inference_gateway.http.listen", json!(self.http));
         set(&mut root, "postgres.url", json!(self.database.url()));
         set(&mut root, "postgres.password_file", json!(null));
         set(&mut root, "telemetry.log", json!("debug,h2=info,hyper=info,sqlx=info,tower=info"));

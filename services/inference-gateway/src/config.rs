@@ -2,7 +2,7 @@
 
 mod share;
 
-use std::{collections::BTreeSet, thread};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, thread};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -40,6 +40,32 @@ pub struct InferenceConfig {
     pub models: Vec<ModelConfig>,
     /// Ollama servers; their models are addressed "<name>/<model>".
     pub ollama: Vec<OllamaConfig>,
+    /// For programs that speak OpenAI's or Ollama's interface.
+    pub http: HttpConfig,
+}
+
+/// OpenAI's and Ollama's interfaces.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// IP address and port; null for neither interface.
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+    /// The longest body of a request, 1,024 to 268,435,456.
+    pub max_body_bytes: usize,
+    /// A file with one `agent: key` a line; when set, requests need one of the keys as a bearer
+    /// token and count as the agent's. Read anew when it changes.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 7621))),
+            max_body_bytes: 32 << 20,
+            key_file: None,
+        }
+    }
 }
 
 /// One model.
@@ -128,6 +154,7 @@ impl Default for InferenceConfig {
             agents: Vec::new(),
             models: Vec::new(),
             ollama: Vec::new(),
+            http: HttpConfig::default(),
         }
     }
 }
@@ -170,6 +197,10 @@ impl Section for InferenceConfig {
         check.that(self.max_waiting <= 10_000, "max_waiting", "must be 0 to 10,000");
         check.that(self.prefix_cache_mb <= 1_048_576, "prefix_cache_mb", "must be 0 to 1,048,576");
         share::check(check, &self.agent_defaults, &self.agents);
+        let bytes = (1 << 10..=256 << 20).contains(&self.http.max_body_bytes);
+        check.that(bytes, "http.max_body_bytes", "must be 1,024 to 268,435,456");
+        let file = self.http.key_file.as_ref().is_none_or(|file| !file.as_os_str().is_empty());
+        check.that(file, "http.key_file", "must be the path of a file, or null");
         let mut names = BTreeSet::new();
         for (at, model) in self.models.iter().enumerate() {
             model.check(check, &format!("models[{at}]"), self);
@@ -282,6 +313,7 @@ mod tests {
                   "ollama": { "server": "away", "model": "" } },
             ],
             "ollama": [{ "name": "embedded", "url": "ftp://x" }],
+            "http": { "max_body_bytes": 7, "key_file": "" },
         });
         let problems = problems(section);
         for expected in [
@@ -300,6 +332,8 @@ mod tests {
             "models[1].ollama.model: must not be empty",
             "ollama[0].name: must be 1 to 128",
             "ollama[0].url: must be like http://",
+            "http.max_body_bytes: must be 1,024",
+            "http.key_file: must be the path",
         ] {
             assert!(problems.contains(expected), "{expected} is missing of:\n{problems}");
         }

@@ -151,6 +151,15 @@ impl Error {
         Self::InvalidConstraint { field: "json_schema", why: why.into() }
     }
 
+    /// When it is worth trying again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::QueueFull { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
     /// The reason in `google.rpc.ErrorInfo`, as documented in proto/: for example `QUEUE_FULL`.
     #[must_use]
     pub fn reason(&self) -> &'static str {

@@ -64,6 +64,28 @@ pub struct ChatRequest {
     pub deadline: Option<tokio::time::Instant>,
 }
 
+impl ChatRequest {
+    /// One that leaves all else to the model's defaults and the scheduler's.
+    #[must_use]
+    pub fn new(model: String, input: Input) -> Self {
+        Self {
+            model,
+            input,
+            sampling: SamplingRequest::default(),
+            max_tokens: None,
+            stop: Vec::new(),
+            constraint: None,
+            tools: None,
+            logprobs: None,
+            agent: None,
+            run: None,
+            class: Class::default(),
+            run_budget: Budget::default(),
+            deadline: None,
+        }
+    }
+}
+
 /// The fields of [`Sampling`] that a request sets.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SamplingRequest {
@@ -336,6 +358,27 @@ impl Gateway {
     pub async fn preload(&self) -> Result<(), Error> {
         match self.catalogue.resolve(DEFAULT, Kind::Chat) {
             Ok(Entry { source: Source::Embedded(model), .. }) => model.load().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The model that `name` stands for when it is used for `kind`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn name_of(&self, name: &str, kind: Kind) -> Result<ModelName, Error> {
+        self.catalogue.resolve(name, kind).map(|entry| entry.name)
+    }
+
+    /// Loads a chat model, if it runs here.
+    ///
+    /// # Errors
+    /// When there is none of that name, or its file is missing or corrupt.
+    pub async fn load_model(&self, name: &str) -> Result<(), Error> {
+        let entry = self.catalogue.resolve(name, Kind::Chat)?;
+        entry.chat()?;
+        match entry.source {
+            Source::Embedded(model) => model.load().await,
             _ => Ok(()),
         }
     }

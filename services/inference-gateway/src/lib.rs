@@ -1,6 +1,6 @@
 //! Models for many agents on one CPU.
 //!
-//! A request comes in through [`grpc`], which checks it. [`gateway`] finds its model in the
+//! A request comes in through [`grpc`] or [`http`], which check it. [`gateway`] finds its model in the
 //! [`catalogue`], has the model prepare it (tokens counted, schema compiled), lets it wait for a
 //! place in the [`schedule`], which is fair between agents, and passes the answer on as it comes.
 //! Models are run by [`embedded`] (llama.cpp), [`embeddings`] (BERT) or an [`ollama`] server;
@@ -14,6 +14,7 @@ pub mod embeddings;
 pub mod error;
 pub mod gateway;
 pub mod grpc;
+pub mod http;
 pub mod metrics;
 pub mod models;
 pub mod ollama;
@@ -83,6 +84,7 @@ pub async fn build(ctx: Context<InferenceConfig>) -> Result<Routes, StartError> 
         });
     }
     ctx.spawn("usage", usage::keep(ctx.clone(), records, metrics));
+    http::start(&ctx, Arc::clone(&gateway)).await?;
     let grpc = Grpc::new(gateway, ctx.shutdown.clone());
     Ok(Routes::new(InferenceServiceServer::new(grpc)))
 }

@@ -9,6 +9,12 @@ mod embed;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
+mod http_ollama;
+#[cfg(test)]
+mod http_openai;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod load;

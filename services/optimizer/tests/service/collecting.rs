@@ -98,9 +98,8 @@ async fn the_schedule_collects_without_being_asked() {
         "alina_optimizer_experiments_total{result=\"promoted\"} 0\n",
         "alina_optimizer_switches_pending 0\n",
     ] {
-        let shown = async || {
-            reqwest::get(url.clone()).await.unwrap().text().await.unwrap().contains(line)
-        };
+        let shown =
+            async || reqwest::get(url.clone()).await.unwrap().text().await.unwrap().contains(line);
         until(line, shown).await;
     }
 }
