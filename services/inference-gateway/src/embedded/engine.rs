@@ -32,7 +32,7 @@ use super::{
     choice::Choice,
     load::{Loaded, backend},
     prefixes::{Prefixes, common},
-    slot::{Active, Slot},
+    slot::{Active, Output, Slot},
 };
 use crate::{
     chat::{AnswerText, Event},
@@ -44,6 +44,8 @@ use crate::{
 const STEP: usize = 256;
 /// The same while answers are being made, which wait for it.
 const STEP_BESIDE_ANSWERS: usize = 128;
+/// The most tokens of answers in a step, guesses included.
+const STEP_OF_ANSWERS: usize = STEP - STEP_BESIDE_ANSWERS;
 /// A beginning shared with another sequence is copied when that saves this many tokens.
 const WORTH_COPYING: usize = 64;
 
@@ -334,7 +336,15 @@ impl<'a> Batcher<'a> {
         let answers = members.iter().filter(|at| is_answer(&self.slots[**at])).count();
         let prompts = members.len() - answers;
         let step = if answers == 0 { STEP } else { STEP_BESIDE_ANSWERS };
-        let share = step.checked_div(prompts).unwrap_or(0).max(1);
+        let share = Share {
+            prompt: step.checked_div(prompts).unwrap_or(0).max(1),
+            answers,
+            context: self.loaded.context as usize,
+            guesses: match STEP_OF_ANSWERS.checked_div(answers) {
+                Some(each) if self.loaded.can_go_back => each.saturating_sub(1),
+                _ => 0,
+            },
+        };
         // Which slot's next token comes from which token of the batch.
         let mut outputs = Vec::with_capacity(members.len());
         let mut result = Ok(());
@@ -359,7 +369,7 @@ impl<'a> Batcher<'a> {
             self.slots[*at].read();
         }
         for (at, output) in outputs {
-            self.slots[at].advance(&self.context, self.loaded, output);
+            self.slots[at].follow(&mut self.context, self.loaded, &output);
         }
     }
 }
@@ -371,28 +381,51 @@ fn cpu_time() -> Duration {
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// Adds a slot's next tokens to the batch. Returns the number of the one that its next token is
-/// chosen from, unless more of the prompt must come first.
-fn fill(slot: &mut Slot, batch: &mut LlamaBatch<'_>, share: usize) -> Result<Option<i32>, String> {
+/// What a slot may have of a step.
+#[derive(Clone, Copy)]
+struct Share {
+    /// Tokens of a prompt.
+    prompt: usize,
+    /// How many answers there are.
+    answers: usize,
+    /// Tokens that a slot has room for.
+    context: usize,
+    /// Guesses at an answer.
+    guesses: usize,
+}
+
+/// Adds a slot's next tokens to the batch. Returns those that its next tokens are chosen from,
+/// unless more of the prompt must come first.
+fn fill(
+    slot: &mut Slot,
+    batch: &mut LlamaBatch<'_>,
+    share: Share,
+) -> Result<Option<Output>, String> {
     let Some(active) = &mut slot.active else { return Ok(None) };
-    let (tokens, complete) = match active.newest.take() {
-        Some(token) => (vec![token], true),
-        None => {
-            let begin = slot.cached.len();
-            let end = active.prompt.len().min(begin + share);
-            (active.prompt[begin..end].to_vec(), end == active.prompt.len())
-        }
-    };
-    let last = tokens.len().saturating_sub(1);
+    let mut tokens = Vec::new();
+    let mut guesses = Vec::new();
+    let mut complete = true;
+    if let Some(newest) = active.newest.take() {
+        let room = share.context.saturating_sub(slot.cached.len() + 1).min(share.guesses);
+        guesses = active.guess(&slot.cached, newest, share.answers, room);
+        tokens.push(newest);
+        tokens.extend_from_slice(&guesses);
+    } else {
+        let begin = slot.cached.len();
+        let end = active.prompt.len().min(begin + share.prompt);
+        complete = end == active.prompt.len();
+        tokens.extend_from_slice(&active.prompt[begin..end]);
+    }
+    let first = tokens.len().saturating_sub(guesses.len() + 1);
     let mut output = None;
     for (n, token) in tokens.into_iter().enumerate() {
         let position = i32::try_from(slot.cached.len()).map_err(|error| error.to_string())?;
-        let wanted = complete && n == last;
+        let wanted = complete && n >= first;
         batch.add(token, position, &[slot.id], wanted).map_err(|error| error.to_string())?;
-        if wanted {
+        if wanted && n == first {
             output = Some(batch.n_tokens() - 1);
         }
         slot.cached.push(token);
     }
-    Ok(output)
+    Ok(output.map(|first| Output { first, guesses }))
 }

@@ -24,6 +24,8 @@ pub(super) struct Loaded {
     pub(super) template: LlamaChatTemplate,
     /// Texts can be put into tokens part by part (byte-level BPE).
     pub(super) divisible: bool,
+    /// The newest tokens can be taken out of the context: it keeps keys and values of each.
+    pub(super) can_go_back: bool,
     /// Tokens of prompt and answer together.
     pub(super) context: u32,
     compiler: Mutex<Option<Arc<Compiler>>>,
@@ -51,7 +53,9 @@ impl Loaded {
         let context = settings.context_length.min(trained);
         let kind = model.meta_val_str("tokenizer.ggml.model");
         let divisible = kind.is_ok_and(|kind| kind == "gpt2");
-        Ok(Self { model, jinja, template, divisible, context, compiler: Mutex::new(None) })
+        let can_go_back = !model.is_recurrent() && !model.is_hybrid();
+        let compiler = Mutex::new(None);
+        Ok(Self { model, jinja, template, divisible, can_go_back, context, compiler })
     }
 
     /// Made at the first use: it walks the whole vocabulary.

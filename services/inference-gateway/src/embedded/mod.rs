@@ -6,6 +6,7 @@ mod calls;
 mod choice;
 mod constraint;
 mod engine;
+mod guess;
 mod load;
 mod prefixes;
 mod prompt;

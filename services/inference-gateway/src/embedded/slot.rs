@@ -11,6 +11,7 @@ use super::{
     choice::{Choice, logprob},
     engine::Sequence,
     failed,
+    guess::Guesser,
     load::Loaded,
     prefixes::common,
 };
@@ -39,6 +40,7 @@ pub(super) struct Active {
     pub(super) reused: usize,
     /// Its part of the CPU time of the steps so far.
     pub(super) cpu: Duration,
+    guesser: Guesser,
     choice: Choice,
     text: AnswerText,
     calls: Option<CallReader>,
@@ -50,6 +52,14 @@ pub(super) struct Active {
     out: mpsc::Sender<Result<Event, Error>>,
 }
 
+/// What a slot's next tokens are chosen from.
+pub(super) struct Output {
+    /// The number of the first one in the batch.
+    pub(super) first: i32,
+    /// The tokens after it in the batch, which may turn out wrong.
+    pub(super) guesses: Vec<LlamaToken>,
+}
+
 impl Active {
     pub(super) fn new(sequence: Sequence) -> Self {
         Self {
@@ -58,6 +68,7 @@ impl Active {
             alone: sequence.alone,
             reused: 0,
             cpu: Duration::ZERO,
+            guesser: Guesser::default(),
             choice: sequence.choice,
             text: sequence.text,
             calls: sequence.calls,
@@ -73,6 +84,20 @@ impl Active {
     /// Nobody reads the answer any more.
     pub(super) fn is_cancelled(&self) -> bool {
         self.out.is_closed()
+    }
+
+    /// Tokens that are likely after `newest` and fit into the answer.
+    pub(super) fn guess(
+        &mut self,
+        before: &[LlamaToken],
+        newest: LlamaToken,
+        answers: usize,
+        room: usize,
+    ) -> Vec<LlamaToken> {
+        // The last token is never followed by another.
+        let left = self.max_tokens.saturating_sub(self.completion + 1);
+        let room = room.min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.guesser.guess(before, newest, answers, room)
     }
 
     fn prompt_tokens(&self) -> u32 {
@@ -202,25 +227,58 @@ impl Slot {
         }
     }
 
-    /// Chooses the next token, from what the batch's token `at` gave.
-    pub(super) fn advance(&mut self, context: &LlamaContext<'_>, loaded: &Loaded, at: i32) {
-        let Some(active) = &mut self.active else { return };
+    /// Chooses the next token, and one more for each guess that was right.
+    pub(super) fn follow(
+        &mut self,
+        context: &mut LlamaContext<'_>,
+        loaded: &Loaded,
+        output: &Output,
+    ) {
+        let certain = self.cached.len() - output.guesses.len();
+        let mut right = 0;
+        for at in output.first.. {
+            let Some(token) = self.advance(context, loaded, at, certain + right) else { break };
+            let Some(active) = &mut self.active else { break };
+            active.guesser.learn(right, token);
+            if output.guesses.get(right) != Some(&token) {
+                active.newest = Some(token);
+                break;
+            }
+            right += 1;
+        }
+        self.truncate(context, certain + right);
+    }
+
+    /// Chooses a token from what the batch's token `at` gave, the last of `held` in the context.
+    /// None when the answer ends.
+    fn advance(
+        &mut self,
+        context: &LlamaContext<'_>,
+        loaded: &Loaded,
+        at: i32,
+        held: usize,
+    ) -> Option<LlamaToken> {
+        let active = self.active.as_mut()?;
         let token = match active.choice.next(context, loaded, at) {
             Ok(token) => token,
-            Err(cause) => return self.fail(cause),
+            Err(cause) => {
+                self.fail(cause);
+                return None;
+            }
         };
         let since = active.place.since();
         active.first_token.get_or_insert_with(|| since.elapsed());
         let vocabulary = loaded.model.vocab();
         if vocabulary.is_eog(token) {
-            return self.end(Finish::Stop);
+            self.end(Finish::Stop);
+            return None;
         }
         active.completion += 1;
         let text = active.text.push(&vocabulary.token_to_piece(token, false, None));
         let logprobs =
             active.logprobs.map(|top| logprob(context.get_logits_ith(at), token, top, loaded));
         active.tell(text, logprobs.into_iter().collect());
-        let full = self.cached.len() + 1 >= loaded.context as usize;
+        let full = held + 1 >= loaded.context as usize;
         if active.text.stopped() || active.choice.is_complete() {
             self.end(Finish::Stop);
         } else if active.completion >= active.max_tokens || full {
@@ -228,8 +286,9 @@ impl Slot {
         } else if active.spend().is_err() {
             self.end(Finish::Budget);
         } else {
-            active.newest = Some(token);
+            return Some(token);
         }
+        None
     }
 
     fn end(&mut self, finish: Finish) {
