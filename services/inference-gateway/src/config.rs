@@ -54,7 +54,8 @@ pub struct HttpConfig {
     /// The longest body of a request, 1,024 to 268,435,456.
     pub max_body_bytes: usize,
     /// A file with one `agent: key` a line; when set, requests need one of the keys as a bearer
-    /// token and count as the agent's. Read anew when it changes.
+    /// token and count as the agent's. Read anew when it changes. Null for the tokens of
+    /// `security.token_file`, if there are any.
     pub key_file: Option<PathBuf>,
 }
 

@@ -35,7 +35,7 @@ impl Caller {
         let proven = keys.map(|keys| keys.agent(bearer(headers)?)).map(|agent| {
             agent.ok_or_else(|| {
                 let message = "a key is needed: `Authorization: Bearer KEY`, one of those in \
-                               inference_gateway.http.key_file";
+                               inference_gateway.http.key_file or security.token_file";
                 Fault::new(axum::http::StatusCode::UNAUTHORIZED, "invalid_api_key", message)
             })
         });
@@ -50,7 +50,7 @@ impl Caller {
             run: header(headers, RUN)?.map(|run| RunId(run.to_owned())),
             deadline: timeout(headers)?.map(|timeout| Instant::now() + timeout),
             class,
-            agent: proven.or(named),
+            agent: proven.flatten().or(named),
         })
     }
 
@@ -137,6 +137,10 @@ mod tests {
         let given = headers(&[(AGENT, "other"), (AUTHORIZATION.as_str(), "bearer secret-key-1")]);
         let caller = Caller::new(&given, Some(&keys)).unwrap();
         assert_eq!(caller.agent, Some(AgentId::new("writer")));
+        std::fs::write(folder.path().join("tokens"), "service-token").unwrap();
+        let tokens = Keys::open(folder.path().join("tokens")).unwrap();
+        let given = headers(&[(AGENT, "other"), (AUTHORIZATION.as_str(), "Bearer service-token")]);
+        assert_eq!(Caller::new(&given, Some(&tokens)).unwrap().agent, Some(AgentId::new("other")));
         for wrong in ["Bearer secret-key-2", "Basic secret-key-1", "secret-key-1"] {
             let given = headers(&[(AUTHORIZATION.as_str(), wrong)]);
             assert_eq!(Caller::new(&given, Some(&keys)).unwrap_err().status, 401);

@@ -16,8 +16,9 @@ use crate::chat::AgentId;
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Keys are held and found as hashes: how long a search takes says nothing about a key.
-type ByHash = HashMap<[u8; 32], AgentId>;
+/// Keys are held and found as hashes: how long a search takes says nothing about a key. A key
+/// without an agent stands for whom its requests name.
+type ByHash = HashMap<[u8; 32], Option<AgentId>>;
 
 /// Keys of a file.
 #[derive(Debug)]
@@ -46,8 +47,8 @@ impl Keys {
         Ok(Self { file, by_hash: RwLock::new(by_hash), seen })
     }
 
-    /// Whose `key` is.
-    pub(super) fn agent(&self, key: &str) -> Option<AgentId> {
+    /// Whose `key` is; none when it is no key.
+    pub(super) fn agent(&self, key: &str) -> Option<Option<AgentId>> {
         self.renew();
         let by_hash = self.by_hash.read().unwrap_or_else(PoisonError::into_inner);
         by_hash.get(&hash(key)).cloned()
@@ -102,22 +103,22 @@ fn parse(text: &str) -> Result<ByHash, String> {
             continue;
         }
         let wrong = |what: &str| Err(format!(", line {number}: {what}"));
-        let Some((agent, key)) = line.split_once(':') else {
-            return wrong("must be `agent: key`");
+        let (agent, key) = match line.split_once(':') {
+            Some((agent, key)) => (Some(agent.trim()), key.trim()),
+            None => (None, line),
         };
-        let (agent, key) = (agent.trim(), key.trim());
-        if !super::caller::is_name(agent) || agent.is_empty() {
+        if agent.is_some_and(|agent| !super::caller::is_name(agent) || agent.is_empty()) {
             return wrong("the agent must be 1 to 128 bytes without control characters");
         }
         if !(8..=512).contains(&key.len()) || !key.bytes().all(|b| b.is_ascii_graphic()) {
             return wrong("the key must be 8 to 512 printable ASCII characters without blanks");
         }
-        if keys.insert(hash(key), AgentId::new(agent)).is_some() {
+        if keys.insert(hash(key), agent.map(AgentId::new)).is_some() {
             return wrong("the key is there already");
         }
     }
     if keys.is_empty() {
-        return Err(": must hold at least one line `agent: key`".to_owned());
+        return Err(": must hold at least one line `agent: key` or `key`".to_owned());
     }
     Ok(keys)
 }
@@ -132,10 +133,14 @@ mod tests {
 
     #[test]
     fn a_key_is_its_agents() {
-        let keys = parse("# ours\nresearcher: alpha-1234\n\n writer : beta:56789 \n").unwrap();
-        let agent = |key: &str| keys.get(&hash(key)).map(|agent| agent.0.as_str());
-        assert_eq!(agent("alpha-1234"), Some("researcher"));
-        assert_eq!(agent("beta:56789"), Some("writer"));
+        let text = "# ours\nresearcher: alpha-1234\n\n writer : beta:56789 \ngamma-4321\n";
+        let keys = parse(text).unwrap();
+        let agent = |key: &str| {
+            keys.get(&hash(key)).map(|agent| agent.as_ref().map(|agent| agent.0.as_str()))
+        };
+        assert_eq!(agent("alpha-1234"), Some(Some("researcher")));
+        assert_eq!(agent("beta:56789"), Some(Some("writer")));
+        assert_eq!(agent("gamma-4321"), Some(None));
         assert_eq!(agent("alpha-123"), None);
     }
 
@@ -143,7 +148,7 @@ mod tests {
     fn what_is_no_list_is_refused_without_its_contents() {
         for (text, says) in [
             ("", "at least one line"),
-            ("secret-key-1", "line 1: must be `agent: key`"),
+            ("a secret key", "line 1: the key must be 8"),
             (": secret-key-1", "line 1: the agent"),
             ("a: short", "line 1: the key must be 8"),
             ("a: secret key", "line 1: the key must be 8"),
@@ -166,7 +171,7 @@ mod tests {
         fs::write(&file, "a: second-key-2").unwrap();
         soon();
         assert!(keys.agent("first-key-1").is_none() && keys.agent("second-key-2").is_some());
-        fs::write(&file, "spoilt").unwrap();
+        fs::write(&file, "spoilt by half").unwrap();
         soon();
         assert!(keys.agent("second-key-2").is_some());
     }

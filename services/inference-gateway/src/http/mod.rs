@@ -66,17 +66,21 @@ pub async fn start(
 ) -> Result<(), StartError> {
     let config = &ctx.config.http;
     let Some(address) = config.listen else { return Ok(()) };
-    let keys = config.key_file.as_ref().map(|file| Keys::open(ctx.common.path(file))).transpose();
-    let keys = keys.map_err(|problem| {
-        StartError::Other(format!("inference_gateway.http.key_file: {problem}"))
-    })?;
+    let named = config.key_file.as_ref().map(|file| ("inference_gateway.http.key_file", file));
+    let tokens = ctx.common.security.token_file.as_ref();
+    let file = named.or(tokens.map(|file| ("security.token_file", file)));
+    let keys = file.map(|(key, file)| {
+        let keys = Keys::open(ctx.common.path(file));
+        keys.map_err(|problem| StartError::Other(format!("{key}: {problem}")))
+    });
+    let keys = keys.transpose()?;
     let listener = TcpListener::bind(address).await.map_err(|cause| StartError::Listen {
         address,
         key: "inference_gateway.http.listen".to_owned(),
         cause,
     })?;
     if keys.is_none() && !address.ip().is_loopback() {
-        tracing::warn!(%address, "whoever reaches it may ask: inference_gateway.http.key_file is null");
+        tracing::warn!(%address, "whoever reaches it may ask: inference_gateway.http.key_file and security.token_file are null");
     }
     tracing::info!(listen = %address, keys = keys.is_some(), "OpenAI's and Ollama's interfaces are ready");
     let shared = Shared {
