@@ -12,6 +12,8 @@ pub mod config;
 pub mod embedded;
 pub mod embeddings;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod gateway;
 pub mod grpc;
 pub mod http;

@@ -262,6 +262,19 @@ mod tests {
         assert_eq!(read(Dialect::Hermes, &["<tool_call>{\"na"]).0, "<tool_call>{\"na");
     }
 
+    #[test]
+    fn spoilt_calls_are_read_the_same_in_any_pieces() {
+        let seeds = [ANSWER.as_bytes().to_vec(), b"{\"name\":\"f\",\"parameters\":{}}".to_vec()];
+        crate::fuzz::fuzz("calls", &seeds, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let characters: Vec<String> = text.chars().map(String::from).collect();
+            let pieces: Vec<&str> = characters.iter().map(String::as_str).collect();
+            for dialect in [Dialect::Hermes, Dialect::Llama] {
+                assert_eq!(read(dialect, &pieces), read(dialect, &[&text]));
+            }
+        });
+    }
+
     proptest! {
         #[test]
         fn pieces_do_not_matter(cuts in proptest::collection::vec(0_usize..200, 0..12)) {

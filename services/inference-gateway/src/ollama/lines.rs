@@ -49,6 +49,40 @@ mod tests {
     }
 
     #[test]
+    fn spoilt_lines_are_read_as_they_are_or_refused() {
+        use crate::ollama::wire::{ChatLine, EmbedResponse, Refusal, Tags, Version};
+
+        let seeds = [
+            b"{\"message\":{\"role\":\"assistant\",\"content\":\"\\u00e9\"},\"done\":false}\n\
+              {\"done\":true,\"done_reason\":\"stop\",\"prompt_eval_count\":11,\"eval_count\":3}\n"
+                .to_vec(),
+            b"{\"embeddings\":[[0.5,-1e-3]],\"prompt_eval_count\":3}".to_vec(),
+            b"{\"models\":[{\"name\":\"a:b\",\"size\":3,\"details\":{\"family\":\"bert\"}}]}"
+                .to_vec(),
+            b"{\"version\":\"0.12.3\"}\r\n{\"error\":\"no such model\"}".to_vec(),
+        ];
+        crate::fuzz::fuzz("ollama", &seeds, |body| {
+            let mut lines = Lines::default();
+            let mut all = Vec::new();
+            // In pieces of every size.
+            for piece in body.chunks(1 + body.len() % 37) {
+                all.extend(lines.push(piece).unwrap());
+            }
+            all.extend(lines.finish());
+            let whole = body.split(|byte| *byte == b'\n');
+            let whole: Vec<_> = whole.filter(|line| !line.trim_ascii().is_empty()).collect();
+            assert_eq!(all, whole);
+            for line in all {
+                let _ = serde_json::from_slice::<ChatLine>(&line);
+                let _ = serde_json::from_slice::<EmbedResponse>(&line);
+                let _ = serde_json::from_slice::<Tags>(&line);
+                let _ = serde_json::from_slice::<Version>(&line);
+                let _ = serde_json::from_slice::<Refusal>(&line);
+            }
+        });
+    }
+
+    #[test]
     fn an_endless_line_is_refused() {
         let mut lines = Lines::default();
         assert!(lines.push(&vec![b'x'; MAX_LINE + 1]).is_err());
