@@ -17,6 +17,7 @@ use super::{
 use crate::{
     chat::{AnswerText, Ended, Event, Finish, Piece, TokenLogprob},
     error::Error,
+    models::Using,
     schedule::{Place, Spent},
 };
 
@@ -48,6 +49,7 @@ pub(super) struct Active {
     first_token: Option<Duration>,
     place: Place,
     out: mpsc::Sender<Result<Event, Error>>,
+    _using: Using,
 }
 
 impl Active {
@@ -67,6 +69,7 @@ impl Active {
             first_token: None,
             place: sequence.place,
             out: sequence.out,
+            _using: sequence.using,
         }
     }
 
