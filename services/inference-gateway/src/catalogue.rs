@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     chat::{ChatModel, EmbeddingModel, ModelName},
     config::Kind,
+    discovery::Folder,
     embedded::EmbeddedModel,
     embeddings::MiniLm,
     error::Error,
@@ -26,6 +27,8 @@ pub struct Entry {
     pub max_tokens: u32,
     /// How tokens are chosen when a request does not say.
     pub sampling: crate::chat::Sampling,
+    /// It is to stay in memory from the start.
+    pub pinned: bool,
     /// Who does the work.
     pub source: Source,
 }
@@ -41,7 +44,52 @@ pub enum Source {
     Ollama(Arc<RemoteModel>),
 }
 
+/// What is to become of a model of this machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ModelChange {
+    /// It stays in memory whatever happens, or no longer does; first.
+    pub pinned: Option<bool>,
+    /// It is loaded, or unloaded.
+    pub loaded: Option<bool>,
+}
+
+impl Source {
+    /// Loads it, if it runs here and is not loaded.
+    ///
+    /// # Errors
+    /// When its file is missing or corrupt, or there is no room for it.
+    pub async fn load(&self) -> Result<(), Error> {
+        match self {
+            Self::Embedded(model) => model.load().await,
+            Self::MiniLm(model) => model.load().await,
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Entry {
+    /// Pins, loads or unloads it.
+    ///
+    /// # Errors
+    /// When it does not run here, is pinned, its file is not in order, or there is no room.
+    pub async fn change(&self, change: ModelChange) -> Result<(), Error> {
+        let pinned = |pin: &dyn Fn(bool)| change.pinned.into_iter().for_each(pin);
+        match &self.source {
+            Source::Embedded(model) => pinned(&|pinned| model.pin(pinned)),
+            Source::MiniLm(model) => pinned(&|pinned| model.pin(pinned)),
+            _ => {
+                let (model, backend) = (self.name.clone(), self.backend().to_owned());
+                return Err(Error::Unsupported { model, backend, what: "loading and unloading" });
+            }
+        }
+        match (change.loaded, &self.source) {
+            (Some(true), source) => source.load().await,
+            (Some(false), Source::Embedded(model)) => model.unload().await,
+            (Some(false), Source::MiniLm(model)) => model.unload().await,
+            _ => Ok(()),
+        }
+    }
+
     /// "embedded" or the name of an Ollama back end.
     #[must_use]
     pub fn backend(&self) -> &str {
@@ -88,6 +136,7 @@ pub struct Catalogue {
     entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
     servers: Vec<Arc<Server>>,
+    folder: Option<Folder>,
 }
 
 impl Catalogue {
@@ -100,7 +149,21 @@ impl Catalogue {
                 by_name.insert(name.clone(), at);
             }
         }
-        Self { entries, by_name, servers }
+        Self { entries, by_name, servers, folder: None }
+    }
+
+    /// Also those in `folder` that are not configured.
+    #[must_use]
+    pub fn with_folder(self, folder: Folder) -> Self {
+        Self { folder: Some(folder), ..self }
+    }
+
+    /// The configured models, then those found in the folder.
+    #[must_use]
+    pub fn all(&self) -> Vec<Entry> {
+        let found = self.folder.as_ref().map(Folder::all).unwrap_or_default();
+        let found = found.into_iter().filter(|entry| !self.by_name.contains_key(&entry.name.0));
+        self.entries.iter().cloned().chain(found).collect()
     }
 
     /// The configured models.
@@ -115,7 +178,7 @@ impl Catalogue {
         &self.servers
     }
 
-    /// The model that `name` stands for: a configured name or alias, or "<server>/<model>" for
+    /// The model that `name` stands for: a configured name or alias, a file of the folder, or "<server>/<model>" for
     /// any model of an Ollama server, then used for `kind`.
     ///
     /// # Errors
@@ -123,6 +186,9 @@ impl Catalogue {
     pub fn resolve(&self, name: &str, kind: Kind) -> Result<Entry, Error> {
         if let Some(entry) = self.by_name.get(name).and_then(|at| self.entries.get(*at)) {
             return Ok(entry.clone());
+        }
+        if let Some(entry) = self.folder.as_ref().and_then(|folder| folder.find(name)) {
+            return Ok(entry);
         }
         if let Some((prefix, model)) = name.split_once('/')
             && !model.is_empty()
@@ -137,10 +203,12 @@ impl Catalogue {
                 context_length: 0,
                 max_tokens: 512,
                 sampling: crate::chat::Sampling::default(),
+                pinned: false,
                 source: Source::Ollama(Arc::new(model)),
             });
         }
-        let known = self.by_name.keys().map(String::as_str);
+        let found = self.folder.as_ref().map(Folder::names).unwrap_or_default();
+        let known = self.by_name.keys().chain(&found).map(String::as_str);
         Err(Error::ModelNotFound { name: name.to_owned(), near: nearest(name, known) })
     }
 }

@@ -2,14 +2,14 @@
 
 mod share;
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, thread};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, thread, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use alina_service::{Check, Section};
 
-use crate::{chat::Sampling, schedule::Limits};
+use crate::{chat::Sampling, models::Stay, schedule::Limits};
 
 pub use self::share::{AgentConfig, ShareConfig};
 
@@ -32,6 +32,9 @@ pub struct InferenceConfig {
     /// The most memory that kept beginnings of prompts may take, in MiB for each model, 0 to
     /// 1,048,576.
     pub prefix_cache_mb: u32,
+    /// The memory of all loaded models together, in MiB, 64 to 16,777,216; absent means 4/5 of
+    /// `services.inference_gateway.memory_mb`.
+    pub memory_mb: Option<u64>,
     /// What each agent may have that is not listed in `agents`.
     pub agent_defaults: ShareConfig,
     /// What these agents may have; what is absent is as in `agent_defaults`.
@@ -99,6 +102,14 @@ pub struct ModelConfig {
     /// How the next token is chosen when a request does not say.
     #[serde(default)]
     pub sampling: Sampling,
+    /// It stays in memory once it is loaded, whatever else needs room; loaded at the start when
+    /// `preload` is set.
+    #[serde(default)]
+    pub pinned: bool,
+    /// How long it stays in memory when no request needs it, in minutes, 0 to 525,600; null for
+    /// ever, as long as no other model needs the room.
+    #[serde(default = "keep_alive_minutes")]
+    pub keep_alive_minutes: Option<f64>,
     /// Other names. `default` is the model of chats that name none, `embed` that of embeddings.
     #[serde(default)]
     pub aliases: Vec<String>,
@@ -142,6 +153,39 @@ fn max_tokens() -> u32 {
     512
 }
 
+fn keep_alive_minutes() -> Option<f64> {
+    Some(30.0)
+}
+
+impl ModelConfig {
+    /// A chat model in `path`, with the defaults for all else.
+    #[must_use]
+    pub fn found(name: String, path: String) -> Self {
+        Self {
+            name,
+            kind: Kind::Chat,
+            path: Some(path),
+            ollama: None,
+            sha256: None,
+            size_bytes: None,
+            context_length: context_length(),
+            max_tokens: max_tokens(),
+            sampling: Sampling::default(),
+            pinned: false,
+            keep_alive_minutes: keep_alive_minutes(),
+            aliases: Vec::new(),
+        }
+    }
+
+    /// How long it stays in memory.
+    #[must_use]
+    pub fn stay(&self) -> Stay {
+        let keep_alive =
+            self.keep_alive_minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
+        Stay { pinned: self.pinned, keep_alive }
+    }
+}
+
 impl Default for InferenceConfig {
     fn default() -> Self {
         Self {
@@ -151,6 +195,7 @@ impl Default for InferenceConfig {
             max_running: None,
             max_waiting: 64,
             prefix_cache_mb: 256,
+            memory_mb: None,
             agent_defaults: ShareConfig::default(),
             agents: Vec::new(),
             models: Vec::new(),
@@ -173,6 +218,14 @@ impl InferenceConfig {
 }
 
 impl InferenceConfig {
+    /// What loaded models may take, in bytes, of a service that may take `ceiling_mb`.
+    #[must_use]
+    pub fn memory_bytes(&self, ceiling_mb: u64) -> u64 {
+        // The rest is for requests, and for what the estimates leave out.
+        let memory_mb = self.memory_mb.unwrap_or(ceiling_mb / 5 * 4);
+        memory_mb.saturating_mul(1 << 20)
+    }
+
     /// What the scheduler begins with; `shared` are the machine's places.
     #[must_use]
     pub fn limits(&self, shared: u32) -> Limits {
@@ -197,6 +250,8 @@ impl Section for InferenceConfig {
         check.that(running, "max_running", "must be 1 to 64, or absent");
         check.that(self.max_waiting <= 10_000, "max_waiting", "must be 0 to 10,000");
         check.that(self.prefix_cache_mb <= 1_048_576, "prefix_cache_mb", "must be 0 to 1,048,576");
+        let memory = self.memory_mb.is_none_or(|mb| (64..=16_777_216).contains(&mb));
+        check.that(memory, "memory_mb", "must be 64 to 16,777,216, or absent");
         share::check(check, &self.agent_defaults, &self.agents);
         let bytes = (1 << 10..=256 << 20).contains(&self.http.max_body_bytes);
         check.that(bytes, "http.max_body_bytes", "must be 1,024 to 268,435,456");
@@ -260,13 +315,18 @@ impl ModelConfig {
         check.that(context, at("context_length"), "must be 64 to 1,048,576");
         let tokens = (1..self.context_length).contains(&self.max_tokens);
         check.that(tokens, at("max_tokens"), "must be 1 to less than context_length");
+        let keep = self.keep_alive_minutes.is_none_or(|keep| (0.0..=525_600.0).contains(&keep));
+        check.that(keep, at("keep_alive_minutes"), "must be 0 to 525,600, or null");
+        let here = self.ollama.is_none() || !self.pinned;
+        check.that(here, at("pinned"), "must be absent: its Ollama server decides that");
         for (field, holds, allowed) in self.sampling.rules() {
             check.that(holds, at(&format!("sampling.{field}")), allowed);
         }
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether requests may call a model that.
+pub(crate) fn is_name(name: &str) -> bool {
     (1..=128).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._:".contains(c))
 }
@@ -301,6 +361,7 @@ mod tests {
     fn every_fault_is_named_with_what_is_allowed() {
         let section = json!({
             "max_running": 0,
+            "memory_mb": 63,
             "agent_defaults": { "weight": 0 },
             "agents": [
                 { "name": "a", "max_waiting": 10_001 },
@@ -309,8 +370,8 @@ mod tests {
             ],
             "models": [
                 { "name": "a", "kind": "chat", "path": "a.gguf", "sha256": "XYZ",
-                  "sampling": { "temperature": 3.0 } },
-                { "name": "b/c", "kind": "chat", "aliases": ["a"],
+                  "keep_alive_minutes": -1, "sampling": { "temperature": 3.0 } },
+                { "name": "b/c", "kind": "chat", "aliases": ["a"], "pinned": true,
                   "ollama": { "server": "away", "model": "" } },
             ],
             "ollama": [{ "name": "embedded", "url": "ftp://x" }],
@@ -319,6 +380,9 @@ mod tests {
         let problems = problems(section);
         for expected in [
             "max_running: must be 1 to 64",
+            "memory_mb: must be 64 to",
+            "models[0].keep_alive_minutes: must be 0 to",
+            "models[1].pinned: must be absent",
             "agent_defaults.weight: must be 0.001 to 1,000",
             "agents[0].max_waiting: must be 1 to 10,000",
             "agents[1].name: `a` is already taken",

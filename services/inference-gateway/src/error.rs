@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use crate::{
     chat::{AgentId, ModelName},
+    models::residency::NoRoom,
     schedule::{Resource, Spent, Whose},
 };
+
+/// When there may be room for a model again.
+const ROOM: Duration = Duration::from_secs(1);
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -68,6 +72,23 @@ pub enum Error {
         /// For example "grammar".
         what: &'static str,
     },
+    /// There is no room for the model.
+    #[error(
+        "model `{name}` needs {} MiB of memory; of the {} MiB for models, pinned ones have {} MiB \
+         and those that answer {} MiB; {}",
+        mib(.no_room.needed), mib(.no_room.budget), mib(.no_room.pinned), mib(.no_room.in_use),
+        if .no_room.will_pass() {
+            "try again when they have answered"
+        } else {
+            "raise inference_gateway.memory_mb, lower context_length or prefix_cache_mb, or unpin one"
+        }
+    )]
+    OutOfMemory {
+        /// The model.
+        name: ModelName,
+        /// The sizes.
+        no_room: NoRoom,
+    },
     /// Too many wait already.
     #[error(
         "{waiting} requests {}wait already, the most that may; try again in {:.1} s",
@@ -128,6 +149,10 @@ fn suggestion(names: &[String]) -> String {
     }
 }
 
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
+
 fn of(agent: Option<&AgentId>) -> String {
     agent.map(|agent| format!("of agent `{agent}` ")).unwrap_or_default()
 }
@@ -156,6 +181,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::QueueFull { retry_after, .. } => Some(*retry_after),
+            Self::OutOfMemory { no_room, .. } => no_room.will_pass().then_some(ROOM),
             _ => None,
         }
     }
@@ -170,6 +196,7 @@ impl Error {
             Self::PromptTooLong { .. } => "PROMPT_TOO_LONG",
             Self::InvalidConstraint { .. } => "INVALID_SCHEMA",
             Self::Unsupported { .. } => "UNSUPPORTED",
+            Self::OutOfMemory { .. } => "OUT_OF_MEMORY",
             Self::QueueFull { .. } => "QUEUE_FULL",
             Self::DeadlineTooShort { .. } => "DEADLINE_TOO_SHORT",
             Self::BudgetSpent { .. } => "BUDGET_SPENT",

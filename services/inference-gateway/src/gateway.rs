@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use self::account::Account;
 use crate::{
-    catalogue::{Catalogue, Entry, Source},
+    catalogue::{Catalogue, Entry, ModelChange, Source},
     chat::{
         AgentId, Chat, Constraint, Embedded, Ended, Event, Finish, Input, ModelName, Piece, RunId,
         Sampling, TokenLogprob, ToolCall, Tools,
@@ -21,7 +21,7 @@ use crate::{
     config::Kind,
     error::Error,
     metrics::{Metrics, Served},
-    models::{Description, State, Traits},
+    models::{Description, InMemory, State, Traits},
     ollama::Offered,
     schedule::{Budget, Change, Class, Impossible, Limits, Load, PlaceRequest, Scheduler},
     schema::AnswerSchema,
@@ -351,15 +351,17 @@ impl Gateway {
         self.usage.list(wanted).await
     }
 
-    /// Loads the chat model `default`, if it runs here.
+    /// Loads the chat model `default`, if it runs here, and those that are pinned.
     ///
     /// # Errors
-    /// When its file is missing or corrupt.
+    /// When a file is missing or corrupt, or there is no room.
     pub async fn preload(&self) -> Result<(), Error> {
-        match self.catalogue.resolve(DEFAULT, Kind::Chat) {
-            Ok(Entry { source: Source::Embedded(model), .. }) => model.load().await,
-            _ => Ok(()),
+        let default = self.catalogue.resolve(DEFAULT, Kind::Chat).into_iter();
+        let pinned = self.catalogue.entries().iter().filter(|entry| entry.pinned).cloned();
+        for entry in default.chain(pinned) {
+            entry.source.load().await?;
         }
+        Ok(())
     }
 
     /// The model that `name` stands for when it is used for `kind`.
@@ -377,10 +379,18 @@ impl Gateway {
     pub async fn load_model(&self, name: &str) -> Result<(), Error> {
         let entry = self.catalogue.resolve(name, Kind::Chat)?;
         entry.chat()?;
-        match entry.source {
-            Source::Embedded(model) => model.load().await,
-            _ => Ok(()),
-        }
+        entry.source.load().await
+    }
+
+    /// Pins, loads or unloads a model of this machine, and says what it is then.
+    ///
+    /// # Errors
+    /// When there is none of that name, it is another machine's, or it cannot be done.
+    pub async fn change_model(&self, name: &str, change: ModelChange) -> Result<Listed, Error> {
+        let entry = self.catalogue.resolve(name, Kind::Chat)?;
+        entry.change(change).await?;
+        let listed = self.models().await.into_iter().find(|listed| listed.name == entry.name);
+        listed.ok_or_else(|| Error::ModelNotFound { name: name.to_owned(), near: Vec::new() })
     }
 
     /// The configured models, then what the Ollama servers have besides.
@@ -393,7 +403,7 @@ impl Gateway {
         let offered: HashMap<String, Result<Vec<Offered>, String>> =
             join_all(servers).await.into_iter().collect();
         let mut listed = Vec::new();
-        for entry in self.catalogue.entries() {
+        for entry in self.catalogue.all() {
             let description = match &entry.source {
                 Source::Embedded(model) => {
                     let model = Arc::clone(model);
@@ -437,6 +447,7 @@ async fn describe(work: impl FnOnce() -> Description + Send + 'static) -> Descri
         traits: Traits::default(),
         size_bytes: 0,
         path: None,
+        memory: InMemory::default(),
     })
 }
 
@@ -468,6 +479,7 @@ fn remote(
         traits: Traits { context_length, ..Traits::default() },
         size_bytes: 0,
         path: None,
+        memory: InMemory::default(),
     }
 }
 
@@ -477,5 +489,6 @@ fn available(offered: &Offered, context_length: u32) -> Description {
         traits: Traits { context_length, ..offered.traits.clone() },
         size_bytes: offered.size_bytes,
         path: None,
+        memory: InMemory::default(),
     }
 }

@@ -1,5 +1,14 @@
 //! The program `alina-inference-gateway`.
 
+use alina_inference_gateway::embedded::probe;
+
 fn main() -> std::process::ExitCode {
-    alina_service::run(alina_proto::Service::InferenceGateway, alina_inference_gateway::build)
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next() {
+        Some(argument) if argument == probe::ARGUMENT => probe::main(arguments),
+        _ => {
+            let service = alina_proto::Service::InferenceGateway;
+            alina_service::run(service, alina_inference_gateway::build)
+        }
+    }
 }

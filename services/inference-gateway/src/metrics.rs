@@ -28,6 +28,7 @@
 //! | `alina_inference_embeddings_total` | counter | model |
 //! | `alina_inference_embed_seconds` | histogram | model |
 //! | `alina_inference_model_load_seconds` | gauge | model |
+//! | `alina_inference_model_memory_bytes` | gauge | model |
 //! | `alina_inference_usage_dropped_total` | counter | |
 
 use std::{
@@ -160,6 +161,7 @@ pub struct Metrics {
     embeddings: Family<OfModel, Counter>,
     embed: Histograms,
     load: Family<OfModel, Gauge<f64, AtomicU64>>,
+    resident: Family<OfModel, Gauge>,
     reused_tokens: Family<OfAgent, Counter>,
     cpu: Family<OfAgent, Counter<f64, AtomicU64>>,
     usage_dropped: Counter,
@@ -205,6 +207,7 @@ impl Metrics {
             embeddings: Family::default(),
             embed: Family::new_with_constructor(seconds),
             load: Family::default(),
+            resident: Family::default(),
             reused_tokens: Family::default(),
             cpu: Family::default(),
             usage_dropped: Counter::default(),
@@ -230,6 +233,8 @@ impl Metrics {
         add(registry, "embeddings", "Texts turned into vectors", &this.embeddings);
         add(registry, "embed_seconds", "Time a request for vectors took", &this.embed);
         add(registry, "model_load_seconds", "Time the last load took", &this.load);
+        let help = "What a loaded model takes of the memory budget, estimated";
+        add(registry, "model_memory_bytes", help, &this.resident);
         let help = "Records of use left out because PostgreSQL was away too long";
         add(registry, "usage_dropped", help, &this.usage_dropped);
         this.register_gen_ai(registry);
@@ -239,6 +244,12 @@ impl Metrics {
     /// A model was loaded.
     pub fn loaded(&self, model: &ModelName, seconds: f64) {
         self.load.get_or_create(&OfModel { model: self.models.label(&model.0) }).set(seconds);
+    }
+
+    /// A model takes that much memory now.
+    pub fn resident(&self, model: &ModelName, bytes: u64) {
+        let label = OfModel { model: self.models.label(&model.0) };
+        self.resident.get_or_create(&label).set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// A chat got its place.

@@ -37,6 +37,7 @@ use super::{
 use crate::{
     chat::{AnswerText, Event},
     error::Error,
+    models::Using,
     schedule::Place,
 };
 
@@ -62,12 +63,15 @@ pub(super) struct Sequence {
     pub(super) alone: bool,
     pub(super) place: Place,
     pub(super) out: mpsc::Sender<Result<Event, Error>>,
+    /// The model stays until the answer is made.
+    pub(super) using: Using,
 }
 
 /// A handle to the thread; it ends when this is dropped and its answers are made.
 pub(super) struct Engine {
     sequences: SyncSender<Sequence>,
     alive: Arc<AtomicBool>,
+    thread: thread::JoinHandle<()>,
 }
 
 impl Engine {
@@ -78,7 +82,9 @@ impl Engine {
         let alive = Arc::new(AtomicBool::new(true));
         let ending = Ending(Arc::clone(&alive));
         let run = move || {
+            // Told last: when all of the model is gone.
             let _ending = ending;
+            let loaded = loaded;
             let work = AssertUnwindSafe(|| match open(&loaded, settings) {
                 Ok(context) => {
                     let _ = ready.send(Ok(()));
@@ -95,9 +101,16 @@ impl Engine {
             }
         };
         let thread = thread::Builder::new().name("engine".to_owned()).spawn(run);
-        thread.map_err(|error| format!("no thread for the engine: {error}"))?;
+        let thread = thread.map_err(|error| format!("no thread for the engine: {error}"))?;
         is_ready.recv().map_err(|_| "the engine ended while it started".to_owned())??;
-        Ok(Self { sequences, alive })
+        Ok(Self { sequences, alive, thread })
+    }
+
+    /// Ends the thread and waits until it has ended.
+    pub(super) fn close(self) {
+        drop(self.sequences);
+        // A panic was logged where it happened.
+        let _ = self.thread.join();
     }
 
     /// Whether the thread still runs.
@@ -121,7 +134,8 @@ impl Drop for Ending {
     }
 }
 
-fn open(loaded: &Loaded, settings: EngineSettings) -> Result<LlamaContext<'_>, String> {
+/// A context for `loaded`.
+pub(super) fn open(loaded: &Loaded, settings: EngineSettings) -> Result<LlamaContext<'_>, String> {
     let sequences = u32::from(settings.sequences);
     let threads = i32::try_from(settings.threads).unwrap_or(i32::MAX);
     let step = u32::try_from(STEP).unwrap_or(u32::MAX);

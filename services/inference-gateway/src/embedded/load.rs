@@ -92,9 +92,15 @@ fn template(model: &LlamaModel) -> Result<LlamaChatTemplate, String> {
     }
 }
 
+static BACKEND: OnceLock<Result<LlamaBackend, String>> = OnceLock::new();
+
+/// Lets llama.cpp write to standard error instead of the log: for programs that only try a file.
+pub(super) fn speak() {
+    let _ = BACKEND.get_or_init(|| LlamaBackend::init().map_err(|error| error.to_string()));
+}
+
 /// llama.cpp, initialised once, when the first model is loaded.
 pub(super) fn backend() -> Result<&'static LlamaBackend, String> {
-    static BACKEND: OnceLock<Result<LlamaBackend, String>> = OnceLock::new();
     let backend = BACKEND.get_or_init(|| {
         // It logs whole headers at `info`.
         let enabled = tracing::enabled!(tracing::Level::DEBUG);

@@ -9,15 +9,12 @@ mod engine;
 mod guess;
 mod load;
 mod prefixes;
+pub mod probe;
 mod prompt;
 mod slot;
 mod template;
 
-use std::{
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-    time::Instant,
-};
+use std::{fmt, sync::Arc, time::Instant};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use llama_cpp_2::token::LlamaToken;
@@ -28,7 +25,10 @@ use crate::{
     chat::{Answer, AnswerText, Chat, ChatModel, Constraint, Job, ModelName},
     error::Error,
     metrics::Metrics,
-    models::{Description, ModelFile, State, Traits, read_gguf},
+    models::{
+        Description, Lease, Loader, Memory, ModelFile, Residence, Resides, State, Stay, Traits,
+        read_gguf,
+    },
     schedule::Place,
 };
 
@@ -59,17 +59,16 @@ pub struct EngineSettings {
 /// A chat model in a GGUF file.
 #[derive(Clone)]
 pub struct EmbeddedModel {
-    inner: Arc<Inner>,
+    name: ModelName,
+    residence: Residence<Gguf>,
 }
 
-struct Inner {
+/// The file, and what becomes of it.
+struct Gguf {
     name: ModelName,
     file: ModelFile,
     settings: EngineSettings,
     metrics: Metrics,
-    running: RwLock<Option<Arc<Running>>>,
-    /// Held while loading, so that a model is loaded once.
-    loading: tokio::sync::Mutex<()>,
 }
 
 struct Running {
@@ -79,121 +78,128 @@ struct Running {
 
 impl fmt::Debug for EmbeddedModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EmbeddedModel").field("name", &self.inner.name).finish_non_exhaustive()
+        f.debug_struct("EmbeddedModel").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 impl EmbeddedModel {
-    /// Not loaded yet.
+    /// Not loaded yet; once it is, it takes its part of `memory`.
     #[must_use]
     pub fn new(
         name: ModelName,
         file: ModelFile,
         settings: EngineSettings,
         metrics: Metrics,
+        stay: Stay,
+        memory: &Arc<Memory>,
     ) -> Self {
-        let inner = Inner {
-            name,
-            file,
-            settings,
-            metrics,
-            running: RwLock::new(None),
-            loading: tokio::sync::Mutex::new(()),
-        };
-        Self { inner: Arc::new(inner) }
+        let loader = Gguf { name: name.clone(), file, settings, metrics };
+        let residence = Residence::new(name.clone(), loader, stay, memory);
+        Self { name, residence }
     }
 
     /// Loads it, unless it is loaded.
     ///
     /// # Errors
-    /// When its file is missing or corrupt.
+    /// When its file is missing or corrupt, or there is no room for it.
     pub async fn load(&self) -> Result<(), Error> {
-        self.running().await.map(drop)
+        self.residence.lease().await.map(drop)
+    }
+
+    /// Gives its memory back once its answers are made.
+    ///
+    /// # Errors
+    /// When it is pinned.
+    pub async fn unload(&self) -> Result<(), Error> {
+        self.residence.unload().await
+    }
+
+    /// Whether it stays in memory whatever happens.
+    pub fn pin(&self, pinned: bool) {
+        self.residence.pin(pinned);
     }
 
     /// What there is to say of it. Reads the file's header, and all of it when it must be checked
     /// and was not: call it where blocking is allowed.
     #[must_use]
     pub fn describe(&self) -> Description {
-        let inner = &*self.inner;
-        let loaded = inner.current();
-        let problem = if loaded.is_some() { None } else { inner.file.verify().err() };
-        let (mut traits, unreadable) = match read_gguf(inner.file.path()) {
-            Ok(traits) => (traits, None),
+        let Gguf { file, settings, .. } = self.residence.loader();
+        let loaded = self.residence.is_loaded();
+        let problem = if loaded { None } else { file.verify().err().or_else(|| file.fault()) };
+        let (mut traits, unreadable) = match read_gguf(file.path()) {
+            Ok(header) => (header.traits, None),
             Err(error) => (Traits::default(), Some(error.to_string())),
         };
         let trained = if traits.context_length == 0 { u32::MAX } else { traits.context_length };
-        traits.context_length = inner.settings.context_length.min(trained);
-        let state = match (loaded, problem.or(unreadable)) {
-            (Some(_), _) => State::Loaded,
-            (None, None) => State::Available,
-            (None, Some(problem)) => State::Unavailable(problem),
+        traits.context_length = settings.context_length.min(trained);
+        let state = match problem.or(unreadable) {
+            _ if loaded => State::Loaded,
+            None => State::Available,
+            Some(problem) => State::Unavailable(problem),
         };
-        let path = Some(inner.file.path().to_owned());
-        Description { state, traits, size_bytes: inner.file.size(), path }
-    }
-
-    async fn running(&self) -> Result<Arc<Running>, Error> {
-        if let Some(running) = self.inner.current() {
-            return Ok(running);
-        }
-        // In a task of its own: a caller that goes away does not undo the others' loading.
-        let inner = Arc::clone(&self.inner);
-        let loading = tokio::spawn(async move {
-            let _one = inner.loading.lock().await;
-            if let Some(running) = inner.current() {
-                return Ok(running);
-            }
-            let again = Arc::clone(&inner);
-            let loaded = spawn_blocking(move || again.load()).await;
-            loaded.unwrap_or_else(|panic| Err(inner.unavailable(panic)))
-        });
-        loading.await.unwrap_or_else(|panic| Err(self.inner.unavailable(panic)))
+        let (path, memory) = (Some(file.path().to_owned()), self.residence.in_memory());
+        Description { state, traits, size_bytes: file.size(), path, memory }
     }
 }
 
-impl Inner {
-    /// The running engine; none when there is none, or its thread has ended.
-    fn current(&self) -> Option<Arc<Running>> {
-        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
-        running.as_ref().filter(|running| running.engine.is_alive()).cloned()
+impl Gguf {
+    fn broken(&self, problem: String) -> Error {
+        tracing::warn!(model = %self.name, problem, "not loaded");
+        Error::ModelUnavailable { name: self.name.clone(), problem }
+    }
+}
+
+impl Loader for Gguf {
+    type Model = Running;
+
+    fn needs(&self) -> Result<u64, Error> {
+        self.file.verify().map_err(|problem| self.broken(problem))?;
+        let header = read_gguf(self.file.path()).map_err(|error| {
+            let path = self.file.path().display();
+            self.broken(format!("{path} is corrupt: {error}; delete it and run ./deploy/bootstrap"))
+        })?;
+        // llama.cpp trusts a file more than this does: it is tried where a crash does no harm.
+        probe::prove(&self.file).map_err(|problem| self.broken(problem))?;
+        let settings = &self.settings;
+        let trained = header.traits.context_length;
+        let trained = if trained == 0 { u32::MAX } else { trained };
+        let tokens = u64::from(settings.context_length.min(trained))
+            .saturating_mul(u64::from(settings.sequences));
+        let contexts = tokens.saturating_mul(header.context_bytes);
+        let needs = self.file.size().saturating_add(contexts);
+        Ok(needs.saturating_add(settings.prefix_bytes as u64))
     }
 
-    fn unavailable(&self, problem: impl fmt::Display) -> Error {
-        Error::ModelUnavailable { name: self.name.clone(), problem: problem.to_string() }
-    }
-
-    fn load(&self) -> Result<Arc<Running>, Error> {
+    fn open(&self) -> Result<Running, Error> {
         let begun = Instant::now();
         tracing::info!(model = %self.name, path = %self.file.path().display(), "loading");
-        let broken = |problem: String| {
-            tracing::warn!(model = %self.name, problem, "not loaded");
-            self.unavailable(problem)
-        };
-        self.file.verify().map_err(broken)?;
-        // llama.cpp trusts a header more than this does.
-        let path = self.file.path().display();
-        read_gguf(self.file.path()).map_err(|error| {
-            broken(format!("{path} is corrupt: {error}; delete it and run ./deploy/bootstrap"))
-        })?;
-        let loaded = Loaded::open(self.file.path(), self.settings).map_err(broken)?;
-        let loaded = Arc::new(loaded);
-        let engine = Engine::start(Arc::clone(&loaded), self.settings).map_err(broken)?;
-        let running = Arc::new(Running { loaded, engine });
+        let loaded = Loaded::open(self.file.path(), self.settings);
+        let loaded = Arc::new(loaded.map_err(|problem| self.broken(problem))?);
+        let engine = Engine::start(Arc::clone(&loaded), self.settings);
+        let engine = engine.map_err(|problem| self.broken(problem))?;
         let seconds = begun.elapsed().as_secs_f64();
         tracing::info!(model = %self.name, seconds, "loaded");
         self.metrics.loaded(&self.name, seconds);
-        let mut slot = self.running.write().unwrap_or_else(PoisonError::into_inner);
-        *slot = Some(Arc::clone(&running));
-        Ok(running)
+        Ok(Running { loaded, engine })
+    }
+}
+
+impl Resides for Running {
+    fn is_alive(&self) -> bool {
+        self.engine.is_alive()
+    }
+
+    fn close(self) {
+        drop(self.loaded);
+        self.engine.close();
     }
 }
 
 impl ChatModel for EmbeddedModel {
     fn prepare(&self, chat: Chat) -> BoxFuture<'_, Result<Box<dyn Job>, Error>> {
         async move {
-            let running = self.running().await?;
-            let name = self.inner.name.clone();
+            let running = self.residence.lease().await?;
+            let name = self.name.clone();
             let prepared = spawn_blocking(move || prepare(name, running, chat)).await;
             prepared.unwrap_or_else(|panic| Err(failed(panic.to_string())))
         }
@@ -205,7 +211,7 @@ fn failed(cause: String) -> Error {
     Error::BackendFailed { backend: BACKEND.to_owned(), cause }
 }
 
-fn prepare(model: ModelName, running: Arc<Running>, chat: Chat) -> Result<Box<dyn Job>, Error> {
+fn prepare(model: ModelName, running: Lease<Running>, chat: Chat) -> Result<Box<dyn Job>, Error> {
     let loaded = &running.loaded;
     let prompt = loaded.prompt(&chat.input, chat.tools.as_ref()).map_err(failed)?;
     let tokens = u32::try_from(prompt.tokens.len()).unwrap_or(u32::MAX);
@@ -256,7 +262,7 @@ struct Prepared {
     logprobs: Option<u8>,
     max_tokens: u32,
     alone: bool,
-    running: Arc<Running>,
+    running: Lease<Running>,
 }
 
 impl Job for Prepared {
@@ -277,6 +283,7 @@ impl Job for Prepared {
             alone: self.alone,
             place,
             out,
+            using: self.running.using(),
         };
         if !self.running.engine.run(sequence) {
             let gone = failed("its thread has ended; try again".to_owned());

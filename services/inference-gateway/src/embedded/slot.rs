@@ -18,6 +18,7 @@ use super::{
 use crate::{
     chat::{AnswerText, Ended, Event, Finish, Piece, TokenLogprob},
     error::Error,
+    models::Using,
     schedule::{Place, Spent},
 };
 
@@ -50,6 +51,7 @@ pub(super) struct Active {
     first_token: Option<Duration>,
     place: Place,
     out: mpsc::Sender<Result<Event, Error>>,
+    _using: Using,
 }
 
 /// What a slot's next tokens are chosen from.
@@ -78,6 +80,7 @@ impl Active {
             first_token: None,
             place: sequence.place,
             out: sequence.out,
+            _using: sequence.using,
         }
     }
 

@@ -3,25 +3,19 @@
 
 mod bert;
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
-    thread,
-    time::Instant,
-};
+use std::{fmt, path::PathBuf, sync::Arc, thread, time::Instant};
 
 use futures::{FutureExt, future::BoxFuture};
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::spawn_blocking,
-};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     chat::{Embedded, EmbeddingModel, ModelName},
     error::Error,
     metrics::Metrics,
-    models::{Description, Expected, ModelFile, State, Traits, read_safetensors},
+    models::{
+        Description, Expected, Loader, Memory, ModelFile, Residence, Resides, State, Stay, Traits,
+        read_safetensors,
+    },
 };
 
 use self::bert::Bert;
@@ -35,16 +29,21 @@ const WAITING: usize = 64;
 /// A folder with model.safetensors, tokenizer.json and config.json.
 #[derive(Clone)]
 pub struct MiniLm {
-    inner: Arc<Inner>,
+    name: ModelName,
+    residence: Residence<Folder>,
 }
 
-struct Inner {
+/// The files, and what becomes of them.
+struct Folder {
     name: ModelName,
-    folder: PathBuf,
+    path: PathBuf,
     weights: ModelFile,
     metrics: Metrics,
-    running: RwLock<Option<mpsc::Sender<Request>>>,
-    loading: tokio::sync::Mutex<()>,
+}
+
+struct Running {
+    requests: mpsc::Sender<Request>,
+    thread: thread::JoinHandle<()>,
 }
 
 struct Request {
@@ -54,92 +53,98 @@ struct Request {
 
 impl fmt::Debug for MiniLm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MiniLm").field("name", &self.inner.name).finish_non_exhaustive()
+        f.debug_struct("MiniLm").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 impl MiniLm {
-    /// Not loaded yet. What is `expected` is of model.safetensors.
+    /// Not loaded yet; once it is, it takes its part of `memory`. What is `expected` is of
+    /// model.safetensors.
     #[must_use]
-    pub fn new(name: ModelName, folder: PathBuf, expected: Expected, metrics: Metrics) -> Self {
+    pub fn new(
+        name: ModelName,
+        folder: PathBuf,
+        expected: Expected,
+        metrics: Metrics,
+        stay: Stay,
+        memory: &Arc<Memory>,
+    ) -> Self {
         let weights = ModelFile::new(folder.join("model.safetensors"), expected);
-        let inner = Inner {
-            name,
-            folder,
-            weights,
-            metrics,
-            running: RwLock::new(None),
-            loading: tokio::sync::Mutex::new(()),
-        };
-        Self { inner: Arc::new(inner) }
+        let loader = Folder { name: name.clone(), path: folder, weights, metrics };
+        let residence = Residence::new(name.clone(), loader, stay, memory);
+        Self { name, residence }
+    }
+
+    /// Loads it, unless it is loaded.
+    ///
+    /// # Errors
+    /// When its files are missing or corrupt, or there is no room for it.
+    pub async fn load(&self) -> Result<(), Error> {
+        self.residence.lease().await.map(drop)
+    }
+
+    /// Gives its memory back once its answers are made.
+    ///
+    /// # Errors
+    /// When it is pinned.
+    pub async fn unload(&self) -> Result<(), Error> {
+        self.residence.unload().await
+    }
+
+    /// Whether it stays in memory whatever happens.
+    pub fn pin(&self, pinned: bool) {
+        self.residence.pin(pinned);
     }
 
     /// What there is to say of it. Reads files: call it where blocking is allowed.
     #[must_use]
     pub fn describe(&self) -> Description {
-        let inner = &*self.inner;
-        let loaded = inner.current().is_some();
-        let problem = if loaded { None } else { inner.verify().err() };
-        let (mut traits, unreadable) = match read_safetensors(inner.weights.path()) {
+        let folder = self.residence.loader();
+        let loaded = self.residence.is_loaded();
+        let problem = if loaded { None } else { folder.verify().err() };
+        let (mut traits, unreadable) = match read_safetensors(folder.weights.path()) {
             Ok(traits) => (traits, None),
             Err(error) => (Traits::default(), Some(error.to_string())),
         };
         traits.context_length = WINDOW;
-        let state = match (loaded, problem.or(unreadable)) {
-            (true, _) => State::Loaded,
-            (false, None) => State::Available,
-            (false, Some(problem)) => State::Unavailable(problem),
+        let state = match problem.or(unreadable) {
+            _ if loaded => State::Loaded,
+            None => State::Available,
+            Some(problem) => State::Unavailable(problem),
         };
-        let path = Some(inner.folder.clone());
-        Description { state, traits, size_bytes: inner.weights.size(), path }
-    }
-
-    async fn running(&self) -> Result<mpsc::Sender<Request>, Error> {
-        if let Some(running) = self.inner.current() {
-            return Ok(running);
-        }
-        let inner = Arc::clone(&self.inner);
-        let loading = tokio::spawn(async move {
-            let _one = inner.loading.lock().await;
-            if let Some(running) = inner.current() {
-                return Ok(running);
-            }
-            let again = Arc::clone(&inner);
-            let loaded = spawn_blocking(move || again.load()).await;
-            loaded.unwrap_or_else(|panic| Err(inner.unavailable(panic)))
-        });
-        loading.await.unwrap_or_else(|panic| Err(self.inner.unavailable(panic)))
+        let (path, memory) = (Some(folder.path.clone()), self.residence.in_memory());
+        Description { state, traits, size_bytes: folder.weights.size(), path, memory }
     }
 }
 
-impl Inner {
-    fn current(&self) -> Option<mpsc::Sender<Request>> {
-        let running = self.running.read().unwrap_or_else(PoisonError::into_inner);
-        running.as_ref().filter(|requests| !requests.is_closed()).cloned()
-    }
-
-    fn unavailable(&self, problem: impl fmt::Display) -> Error {
-        Error::ModelUnavailable { name: self.name.clone(), problem: problem.to_string() }
+impl Folder {
+    fn broken(&self, problem: String) -> Error {
+        tracing::warn!(model = %self.name, problem, "not loaded");
+        Error::ModelUnavailable { name: self.name.clone(), problem }
     }
 
     fn verify(&self) -> Result<(), String> {
         self.weights.verify()?;
         for name in ["tokenizer.json", "config.json"] {
-            ModelFile::new(self.folder.join(name), Expected::default()).verify()?;
+            ModelFile::new(self.path.join(name), Expected::default()).verify()?;
         }
         Ok(())
     }
+}
 
-    fn load(&self) -> Result<mpsc::Sender<Request>, Error> {
+impl Loader for Folder {
+    type Model = Running;
+
+    fn needs(&self) -> Result<u64, Error> {
+        self.verify().map_err(|problem| self.broken(problem))?;
+        Ok(self.weights.size())
+    }
+
+    fn open(&self) -> Result<Running, Error> {
         let begun = Instant::now();
-        let broken = |problem: String| {
-            tracing::warn!(model = %self.name, problem, "not loaded");
-            self.unavailable(problem)
-        };
-        self.verify().map_err(broken)?;
-        let bert = Bert::open(&self.folder).map_err(|error| {
-            let folder = Path::new(&self.folder).display();
-            broken(format!(
+        let bert = Bert::open(&self.path).map_err(|error| {
+            let folder = self.path.display();
+            self.broken(format!(
                 "{folder} is corrupt ({error}); delete it and run ./deploy/bootstrap to fetch it \
                  again"
             ))
@@ -156,13 +161,23 @@ impl Inner {
             }
         };
         let thread = thread::Builder::new().name("embeddings".to_owned()).spawn(work);
-        thread.map_err(|error| broken(format!("no thread for it: {error}")))?;
+        let thread = thread.map_err(|error| self.broken(format!("no thread for it: {error}")))?;
         let seconds = begun.elapsed().as_secs_f64();
         tracing::info!(model = %self.name, seconds, "loaded");
         self.metrics.loaded(&self.name, seconds);
-        let mut slot = self.running.write().unwrap_or_else(PoisonError::into_inner);
-        *slot = Some(requests.clone());
-        Ok(requests)
+        Ok(Running { requests, thread })
+    }
+}
+
+impl Resides for Running {
+    fn is_alive(&self) -> bool {
+        !self.requests.is_closed()
+    }
+
+    fn close(self) {
+        drop(self.requests);
+        // A panic closed the channel, and was told to who asked.
+        let _ = self.thread.join();
     }
 }
 
@@ -173,11 +188,11 @@ impl EmbeddingModel for MiniLm {
                 backend: crate::embedded::BACKEND.to_owned(),
                 cause,
             };
-            let requests = self.running().await?;
+            let running = self.residence.lease().await?;
             let (reply, vectors) = oneshot::channel();
             // Waits for room; the caller's deadline ends that.
             let gone = |_| failed("the embedding thread has ended; try again".to_owned());
-            requests.send(Request { texts, reply }).await.map_err(|_| gone(()))?;
+            running.requests.send(Request { texts, reply }).await.map_err(|_| gone(()))?;
             vectors.await.map_err(|_| gone(()))?.map_err(failed)
         }
         .boxed()

@@ -100,6 +100,8 @@ pub(super) fn model(listed: Listed) -> wire::Model {
         parameters: listed.description.traits.parameters,
         path: path.unwrap_or_default(),
         problem,
+        pinned: listed.description.memory.pinned,
+        memory_bytes: listed.description.memory.bytes,
     }
 }
 

@@ -131,14 +131,17 @@ impl InferenceService for Grpc {
 
     async fn set_model_state(
         &self,
-        _: Request<SetModelStateRequest>,
+        request: Request<SetModelStateRequest>,
     ) -> Result<Response<SetModelStateResponse>, Status> {
-        Err(Status::unimplemented("SetModelState"))
+        let (model, change) = request::model_state(request.into_inner())?;
+        let listed = self.gateway.change_model(&model, change).await.map_err(to_status)?;
+        Ok(Response::new(SetModelStateResponse { model: Some(convert::model(listed)) }))
     }
 }
 
 fn to_status(error: Error) -> Status {
     let (reason, message) = (error.reason(), error.to_string());
+    let retry_after = error.retry_after();
     match error {
         Error::ModelNotFound { name, .. } => {
             status::resource(Code::NotFound, reason, "model", name, message)
@@ -154,6 +157,10 @@ fn to_status(error: Error) -> Status {
         Error::PromptTooLong { .. }
         | Error::InvalidConstraint { .. }
         | Error::Unsupported { .. } => status::error(Code::InvalidArgument, reason, message),
+        Error::OutOfMemory { .. } => match retry_after {
+            Some(after) => status::retry(Code::ResourceExhausted, reason, message, after),
+            None => status::error(Code::ResourceExhausted, reason, message),
+        },
         Error::QueueFull { retry_after, .. }
         | Error::DeadlineTooShort { retry_after, .. }
         | Error::BudgetSpent { retry_after: Some(retry_after), .. } => {

@@ -2,12 +2,13 @@
 
 use tonic::Status;
 
-use alina_proto::inference::v1::{self as wire, ChatStreamRequest, EmbedRequest};
+use alina_proto::inference::v1::{self as wire, ChatStreamRequest, EmbedRequest, ModelState};
 use alina_service::status::Violations;
 use serde_json::json;
 
 use super::limits;
 use crate::{
+    catalogue::ModelChange,
     chat::{AgentId, Constraint, Input, Message, Role, RunId, Tool, ToolCall, ToolChoice, Tools},
     error::Error,
     gateway::{ChatRequest, SamplingRequest},
@@ -17,6 +18,26 @@ use crate::{
 /// More in one message fits no model here.
 const MAX_CONTENT: usize = 1 << 20;
 const MAX_SCHEMA: usize = 64 << 10;
+
+/// A model's name, and what is to become of it.
+pub(super) fn model_state(
+    request: wire::SetModelStateRequest,
+) -> Result<(String, ModelChange), Status> {
+    let mut bad = Violations::default();
+    let named = (1..=256).contains(&request.model.len());
+    bad.check(named, "model", "must be 1 to 256 bytes");
+    let loaded = match ModelState::try_from(request.state) {
+        Ok(ModelState::Loaded) => Some(true),
+        Ok(ModelState::Available) => Some(false),
+        Ok(ModelState::Unspecified) if request.pinned.is_some() => None,
+        _ => {
+            bad.add("state", "must be LOADED or AVAILABLE, or absent when `pinned` is set");
+            None
+        }
+    };
+    bad.finish()?;
+    Ok((request.model, ModelChange { pinned: request.pinned, loaded }))
+}
 
 /// The inner request of a stream.
 pub(super) fn chat_stream(request: ChatStreamRequest) -> Result<ChatRequest, Status> {

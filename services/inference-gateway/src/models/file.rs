@@ -30,6 +30,8 @@ pub struct ModelFile {
     path: PathBuf,
     expected: Expected,
     hashed: Mutex<Option<Hashed>>,
+    /// What was found when it was tried, of the file with this length and time of change.
+    fault: Mutex<Option<(u64, u64, String)>>,
 }
 
 /// A hash, and the state of the file when it was taken.
@@ -38,6 +40,9 @@ struct Hashed {
     size: u64,
     modified_nanos: u64,
     sha256: String,
+    /// llama.cpp has loaded it without a crash.
+    #[serde(default)]
+    proven: bool,
 }
 
 const MEND: &str = "run ./deploy/bootstrap to fetch it again";
@@ -46,7 +51,7 @@ impl ModelFile {
     /// Nothing is read yet.
     #[must_use]
     pub fn new(path: PathBuf, expected: Expected) -> Self {
-        Self { path, expected, hashed: Mutex::new(None) }
+        Self { path, expected, hashed: Mutex::new(None), fault: Mutex::new(None) }
     }
 
     /// Where it is.
@@ -107,22 +112,64 @@ impl ModelFile {
         Ok(())
     }
 
+    /// Whether it may be loaded without being tried first: it is what config.yaml says by its hash,
+    /// or was tried as it is now. Reads it all when it changed: call it where blocking is allowed,
+    /// after [`Self::verify`].
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        if self.expected.sha256.is_some() {
+            return true;
+        }
+        let hashed = fs::metadata(&self.path).and_then(|meta| self.hashed(&meta));
+        hashed.is_ok_and(|hashed| hashed.proven)
+    }
+
+    /// It was tried: it is sound, or that is wrong with it. Soundness is remembered beside the file.
+    pub fn tried(&self, fault: Option<&str>) {
+        let Ok(meta) = fs::metadata(&self.path) else { return };
+        let modified = modified_nanos(&meta).unwrap_or(0);
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) =
+            fault.map(|fault| (meta.len(), modified, fault.to_owned()));
+        if fault.is_some() {
+            return;
+        }
+        if let Ok(hashed) = self.hashed(&meta) {
+            let proven = Hashed { proven: true, ..hashed };
+            self.remember(&proven);
+            *self.hashed.lock().unwrap_or_else(PoisonError::into_inner) = Some(proven);
+        }
+    }
+
+    /// What was wrong when it was tried, if it is still the same file.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let (size, modified, fault) = fault.as_ref()?;
+        let meta = fs::metadata(&self.path).ok()?;
+        let same = meta.len() == *size && modified_nanos(&meta).unwrap_or(0) == *modified;
+        same.then(|| fault.clone())
+    }
+
     fn sha256(&self, meta: &fs::Metadata) -> io::Result<String> {
-        let modified = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let modified_nanos = u64::try_from(modified.as_nanos()).unwrap_or(u64::MAX);
+        self.hashed(meta).map(|hashed| hashed.sha256)
+    }
+
+    fn hashed(&self, meta: &fs::Metadata) -> io::Result<Hashed> {
+        let modified_nanos = modified_nanos(meta)?;
         let current =
             |known: &Hashed| known.size == meta.len() && known.modified_nanos == modified_nanos;
         // Held while hashing: others wait for the result instead of hashing, too.
         let mut hashed = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = hashed.clone().or_else(|| self.remembered()).filter(current);
-        if let Some(known) = known {
-            let sha256 = known.sha256.clone();
-            *hashed = Some(known);
-            return Ok(sha256);
+        let known = hashed.clone().or_else(|| self.remembered());
+        if let Some(known) = known.clone().filter(current) {
+            return Ok(hashed.insert(known).clone());
         }
-        let now = Hashed { size: meta.len(), modified_nanos, sha256: hash(&self.path)? };
+        let sha256 = hash(&self.path)?;
+        // Only its time has changed, for example by a copy.
+        let proven = known.is_some_and(|known| known.proven && known.sha256 == sha256);
+        let now = Hashed { size: meta.len(), modified_nanos, sha256, proven };
         self.remember(&now);
-        Ok(hashed.insert(now).sha256.clone())
+        Ok(hashed.insert(now).clone())
     }
 
     /// Where the last check is kept: a hidden file beside the model.
@@ -142,6 +189,11 @@ impl ModelFile {
             let _ = fs::write(note, text);
         }
     }
+}
+
+fn modified_nanos(meta: &fs::Metadata) -> io::Result<u64> {
+    let modified = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(u64::try_from(modified.as_nanos()).unwrap_or(u64::MAX))
 }
 
 fn hash(path: &Path) -> io::Result<String> {
@@ -196,6 +248,20 @@ mod tests {
         fs::write(model.path(), b"GGUF, spoilt").unwrap();
         let problem = model.verify().unwrap_err();
         assert!(problem.contains("corrupt: its sha256 is") && problem.contains("bootstrap"));
+    }
+
+    #[test]
+    fn what_was_tried_is_known_until_the_file_changes() {
+        let (_folder, model) = file(b"GGUF", Expected::default());
+        assert!(!model.is_proven());
+        model.tried(Some("it crashed"));
+        assert_eq!((model.is_proven(), model.fault().as_deref()), (false, Some("it crashed")));
+        model.tried(None);
+        assert_eq!((model.is_proven(), model.fault()), (true, None));
+        let again = ModelFile::new(model.path().to_owned(), Expected::default());
+        assert!(again.is_proven());
+        fs::write(model.path(), b"GGUX").unwrap();
+        assert!(!again.is_proven());
     }
 
     #[test]

@@ -7,32 +7,101 @@ use std::{
     path::Path,
 };
 
-use super::Traits;
+use super::{
+    Traits,
+    ggml::{block, quantization},
+};
 
 /// Longer texts are no header's.
 const MAX_TEXT: u64 = 4 << 20;
 /// More entries are no header's.
 const MAX_ENTRIES: u64 = 1 << 16;
 
+/// Larger steps between tensors than any program writes.
+const MAX_ALIGNMENT: u64 = 1 << 20;
+
+/// What a file's header says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Of the model.
+    pub traits: Traits,
+    /// For example "llama" or "bert".
+    pub architecture: String,
+    /// What a token's keys and values take in a context of 16-bit numbers; 0 when unknown.
+    pub context_bytes: u64,
+}
+
 /// What the file says of itself.
 ///
 /// # Errors
-/// When it is no GGUF file of version 2 or 3, or ends too early.
-pub fn read(path: &Path) -> io::Result<Traits> {
+/// When it is no GGUF file of version 2 or 3, or ends before its last tensor does.
+pub fn read(path: &Path) -> io::Result<Header> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
-    Reader { input: BufReader::new(file).take(length), length }.header()
+    let input = Counted { input: BufReader::new(file).take(length), position: 0 };
+    Reader { input, length }.header()
 }
 
 struct Reader<R> {
-    input: R,
+    input: Counted<R>,
     /// Of the whole: no array has more elements.
     length: u64,
 }
 
+/// Knows how far it has read.
+struct Counted<R> {
+    input: R,
+    position: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
 enum Value {
     Number(u64),
+    Text(String),
     Other,
+}
+
+/// What the size of a token's keys and values follows from.
+#[derive(Default)]
+struct Shape {
+    layers: u64,
+    width: u64,
+    heads: u64,
+    /// 0 when there are as many as `heads`.
+    key_heads: u64,
+    /// 0 when it is `width` over `heads`.
+    key_length: u64,
+    value_length: u64,
+}
+
+impl Shape {
+    fn note(&mut self, key: &str, number: u64) {
+        let Some((_, key)) = key.split_once('.') else { return };
+        match key {
+            "block_count" => self.layers = number,
+            "embedding_length" => self.width = number,
+            "attention.head_count" => self.heads = number,
+            "attention.head_count_kv" => self.key_heads = number,
+            "attention.key_length" => self.key_length = number,
+            "attention.value_length" => self.value_length = number,
+            _ => {}
+        }
+    }
+
+    fn context_bytes(&self) -> u64 {
+        let or = |number: u64, other: u64| if number == 0 { other } else { number };
+        let width = self.width.checked_div(self.heads).unwrap_or(0);
+        let length = or(self.key_length, width).saturating_add(or(self.value_length, width));
+        let numbers = self.layers.saturating_mul(or(self.key_heads, self.heads));
+        numbers.saturating_mul(length).saturating_mul(2)
+    }
 }
 
 fn wrong(what: &str) -> io::Error {
@@ -40,7 +109,7 @@ fn wrong(what: &str) -> io::Error {
 }
 
 impl<R: Read> Reader<R> {
-    fn header(&mut self) -> io::Result<Traits> {
+    fn header(&mut self) -> io::Result<Header> {
         if self.bytes()? != *b"GGUF" {
             return Err(wrong("it does not begin with GGUF"));
         }
@@ -50,41 +119,69 @@ impl<R: Read> Reader<R> {
         }
         let tensors = self.count()?;
         let entries = self.count()?;
-        let mut traits = Traits::default();
+        let mut header = Header::default();
+        let mut shape = Shape::default();
+        let mut alignment = 32;
         for _ in 0..entries {
             let key = self.text()?;
             let kind = self.u32()?;
             let value = self.value(kind)?;
             match (key.as_str(), value) {
+                ("general.architecture", Value::Text(name)) => header.architecture = name,
+                ("general.alignment", Value::Number(number)) => alignment = number,
                 ("general.file_type", Value::Number(kind)) => {
-                    traits.quantization = quantization(kind).to_owned();
+                    header.traits.quantization = quantization(kind).to_owned();
                 }
                 (key, Value::Number(context)) if key.ends_with(".context_length") => {
-                    traits.context_length = u32::try_from(context).unwrap_or(u32::MAX);
+                    header.traits.context_length = u32::try_from(context).unwrap_or(u32::MAX);
                 }
+                (key, Value::Number(number)) => shape.note(key, number),
                 _ => {}
             }
         }
-        for _ in 0..tensors {
-            traits.parameters = traits.parameters.saturating_add(self.tensor()?);
+        if !(1..=MAX_ALIGNMENT).contains(&alignment) {
+            return Err(wrong(&format!("an alignment of {alignment}")));
         }
-        Ok(traits)
+        // Where the last tensor ends, from where the first begins.
+        let mut end = 0;
+        for _ in 0..tensors {
+            let (weights, ends) = self.tensor()?;
+            header.traits.parameters = header.traits.parameters.saturating_add(weights);
+            end = end.max(ends);
+        }
+        let begin = self.input.position.next_multiple_of(alignment);
+        let needed = begin.saturating_add(end);
+        if needed > self.length {
+            return Err(wrong(&format!(
+                "its tensors need {needed} bytes, it has {}: it was cut off",
+                self.length
+            )));
+        }
+        header.context_bytes = shape.context_bytes();
+        Ok(header)
     }
 
-    /// Its number of weights.
-    fn tensor(&mut self) -> io::Result<u64> {
-        self.text()?;
+    /// Its number of weights, and where it ends.
+    fn tensor(&mut self) -> io::Result<(u64, u64)> {
+        let name = self.text()?;
         let dimensions = self.u32()?;
         if dimensions > 8 {
             return Err(wrong("a tensor has more than 8 dimensions"));
         }
+        let too_large = || wrong(&format!("tensor {name:?} is larger than any file"));
         let mut weights = 1_u64;
         for _ in 0..dimensions {
-            weights = weights.saturating_mul(self.u64()?);
+            weights = weights.checked_mul(self.u64()?).ok_or_else(too_large)?;
         }
-        let _kind = self.u32()?;
-        let _offset = self.u64()?;
-        Ok(weights)
+        let kind = self.u32()?;
+        let offset = self.u64()?;
+        // Of a kind not known here only the beginning can be checked; llama.cpp refuses the rest.
+        let (in_block, bytes) = block(kind).unwrap_or((1, 0));
+        if !weights.is_multiple_of(in_block) {
+            return Err(wrong(&format!("tensor {name:?} has a part of a block")));
+        }
+        let size = (weights / in_block).checked_mul(bytes).ok_or_else(too_large)?;
+        Ok((weights, offset.checked_add(size).ok_or_else(too_large)?))
     }
 
     fn value(&mut self, kind: u32) -> io::Result<Value> {
@@ -95,10 +192,7 @@ impl<R: Read> Reader<R> {
             10 | 11 => Value::Number(self.u64()?),
             6 => self.skip(4)?,
             12 => self.skip(8)?,
-            8 => {
-                self.text()?;
-                Value::Other
-            }
+            8 => Value::Text(self.text()?),
             9 => {
                 let (kind, count) = (self.u32()?, self.u64()?);
                 if count > self.length {
@@ -161,52 +255,13 @@ impl<R: Read> Reader<R> {
     }
 }
 
-/// The names of `llama_ftype` in llama.h.
-fn quantization(file_type: u64) -> &'static str {
-    match file_type {
-        0 => "F32",
-        1 => "F16",
-        2 => "Q4_0",
-        3 => "Q4_1",
-        7 => "Q8_0",
-        8 => "Q5_0",
-        9 => "Q5_1",
-        10 => "Q2_K",
-        11 => "Q3_K_S",
-        12 => "Q3_K_M",
-        13 => "Q3_K_L",
-        14 => "Q4_K_S",
-        15 => "Q4_K_M",
-        16 => "Q5_K_S",
-        17 => "Q5_K_M",
-        18 => "Q6_K",
-        19 => "IQ2_XXS",
-        20 => "IQ2_XS",
-        21 => "Q2_K_S",
-        22 => "IQ3_XS",
-        23 => "IQ3_XXS",
-        24 => "IQ1_S",
-        25 => "IQ4_NL",
-        26 => "IQ3_S",
-        27 => "IQ3_M",
-        28 => "IQ2_S",
-        29 => "IQ2_M",
-        30 => "IQ4_XS",
-        31 => "IQ1_M",
-        32 => "BF16",
-        36 => "TQ1_0",
-        37 => "TQ2_0",
-        38 => "MXFP4",
-        _ => "",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn header(of: &[u8]) -> io::Result<Traits> {
-        Reader { input: of, length: of.len() as u64 }.header()
+    fn header(of: &[u8]) -> io::Result<Header> {
+        let input = Counted { input: of, position: 0 };
+        Reader { input, length: of.len() as u64 }.header()
     }
 
     fn text(text: &str) -> Vec<u8> {
@@ -216,7 +271,18 @@ mod tests {
     fn small() -> Vec<u8> {
         let mut file = b"GGUF\x03\0\0\0".to_vec();
         file.extend(2_u64.to_le_bytes());
-        file.extend(4_u64.to_le_bytes());
+        file.extend(9_u64.to_le_bytes());
+        for (name, number) in [
+            ("llama.block_count", 2_u32),
+            ("llama.embedding_length", 12),
+            ("llama.attention.head_count", 3),
+            ("llama.attention.head_count_kv", 1),
+        ] {
+            file.extend(text(name));
+            file.extend([4_u32.to_le_bytes(), number.to_le_bytes()].concat());
+        }
+        file.extend(text("general.architecture"));
+        file.extend([8_u32.to_le_bytes().to_vec(), text("llama")].concat());
         file.extend([text("general.name"), 8_u32.to_le_bytes().to_vec(), text("tiny")].concat());
         file.extend(text("general.file_type"));
         file.extend([4_u32.to_le_bytes(), 3_u32.to_le_bytes()].concat());
@@ -225,19 +291,23 @@ mod tests {
         file.extend(text("tokenizer.ggml.tokens"));
         file.extend([9_u32.to_le_bytes(), 8_u32.to_le_bytes()].concat());
         file.extend([2_u64.to_le_bytes().to_vec(), text("a"), text("b")].concat());
-        for (name, shape) in [("x", vec![3_u64, 5]), ("y", vec![7])] {
+        for (name, shape, offset) in [("x", vec![3_u64, 5], 0_u64), ("y", vec![7], 64)] {
             file.extend(text(name));
             file.extend(u32::try_from(shape.len()).unwrap().to_le_bytes());
             shape.iter().for_each(|side| file.extend(side.to_le_bytes()));
-            file.extend([0; 12]);
+            file.extend([0; 4]);
+            file.extend(offset.to_le_bytes());
         }
+        file.resize(file.len().next_multiple_of(32) + 64 + 28, 0);
         file
     }
 
     #[test]
     fn a_header_says_what_the_model_is() {
-        let expected =
+        let traits =
             Traits { quantization: "Q4_1".to_owned(), parameters: 22, context_length: 2048 };
+        // Two layers, one head of keys and values, four numbers each of two bytes.
+        let expected = Header { traits, architecture: "llama".to_owned(), context_bytes: 32 };
         assert_eq!(header(&small()).unwrap(), expected);
     }
 

@@ -1,13 +1,17 @@
 //! The models there are: their files, what these say of themselves, and their names.
 
 mod file;
+mod ggml;
 mod gguf;
+mod memory;
+pub mod residency;
 mod safetensors;
 
 use std::path::PathBuf;
 
 pub use file::{Expected, ModelFile};
-pub use gguf::read as read_gguf;
+pub use gguf::{Header, read as read_gguf};
+pub use memory::{InMemory, Lease, Loader, Memory, Residence, Resides, Stay, Using};
 pub use safetensors::read as read_safetensors;
 
 /// What a model's file says of itself.
@@ -32,6 +36,8 @@ pub struct Description {
     pub size_bytes: u64,
     /// Where the file is, if it has one.
     pub path: Option<PathBuf>,
+    /// What it takes of this process.
+    pub memory: InMemory,
 }
 
 /// Whether a model can be used.

@@ -21,6 +21,8 @@ mod load;
 #[cfg(test)]
 mod ollama;
 #[cfg(test)]
+mod residency;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod support;

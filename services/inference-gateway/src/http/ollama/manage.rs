@@ -15,7 +15,7 @@ use super::{
     super::{Shared, check::Checks, fault::Fault},
     Refusal, json_response, lines, read, resolve,
 };
-use crate::{chat::ModelName, config::Kind, models::State as ModelState};
+use crate::{catalogue::ModelChange, chat::ModelName, config::Kind, models::State as ModelState};
 
 #[derive(Debug, Deserialize)]
 struct Named {
@@ -86,12 +86,10 @@ pub(super) async fn delete(
 }
 
 /// Takes a model out of memory.
-pub(super) async fn unload(_: &Shared, model: &ModelName) -> Result<(), Fault> {
-    let message = format!(
-        "model `{model}` stays in memory: keep_alive of 0 is not supported, the gateway decides \
-         which models are loaded"
-    );
-    Err(Fault::new(StatusCode::BAD_REQUEST, "unsupported", message))
+pub(super) async fn unload(shared: &Shared, model: &ModelName) -> Result<(), Fault> {
+    let change = ModelChange { loaded: Some(false), pinned: None };
+    shared.gateway.change_model(&model.0, change).await?;
+    Ok(())
 }
 
 /// `/api/copy`, `/api/create` and `/api/push`.
