@@ -1,12 +1,14 @@
-//! NDJSON out of pieces of a body.
+//! Lines out of pieces of a body.
 
-/// More in one line is no answer of Ollama's.
+/// More in one line is no part of an answer.
 const MAX_LINE: usize = 4 << 20;
 
 /// Collects bytes, gives out lines.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     bytes: Vec<u8>,
+    /// Of `bytes`: no line ends in them.
+    searched: usize,
 }
 
 impl Lines {
@@ -14,15 +16,20 @@ impl Lines {
     ///
     /// # Errors
     /// When a line is too long.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
         self.bytes.extend_from_slice(bytes);
         let mut lines = Vec::new();
-        while let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') {
-            let rest = self.bytes.split_off(end + 1);
+        while let Some(end) = self.bytes[self.searched..].iter().position(|byte| *byte == b'\n') {
+            let rest = self.bytes.split_off(self.searched + end + 1);
             let mut line = std::mem::replace(&mut self.bytes, rest);
+            self.searched = 0;
             line.pop();
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
             lines.push(line);
         }
+        self.searched = self.bytes.len();
         if self.bytes.len() > MAX_LINE {
             return Err("a line of its answer is too long");
         }
@@ -31,7 +38,7 @@ impl Lines {
     }
 
     /// What came after the last line's end.
-    pub(super) fn finish(self) -> Option<Vec<u8>> {
+    pub(crate) fn finish(self) -> Option<Vec<u8>> {
         (!self.bytes.trim_ascii().is_empty()).then_some(self.bytes)
     }
 }
@@ -44,7 +51,7 @@ mod tests {
     fn lines_come_whole_however_they_arrive() {
         let mut lines = Lines::default();
         assert!(lines.push(b"{\"a\":").unwrap().is_empty());
-        assert_eq!(lines.push(b"1}\n\n{}\n{").unwrap(), [b"{\"a\":1}".to_vec(), b"{}".to_vec()]);
+        assert_eq!(lines.push(b"1}\r\n\n{}\n{").unwrap(), [b"{\"a\":1}".to_vec(), b"{}".to_vec()]);
         assert_eq!(lines.finish(), Some(b"{".to_vec()));
     }
 
