@@ -1,6 +1,9 @@
 //! Names of models, and what they stand for.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::{
     chat::{ChatModel, EmbeddingModel, ModelName},
@@ -9,7 +12,9 @@ use crate::{
     embedded::EmbeddedModel,
     embeddings::MiniLm,
     error::Error,
-    ollama::{RemoteModel, Server},
+    ollama::{self, RemoteModel},
+    openai::{self, OpenAiModel},
+    route::{Backend, InFlight, Route},
 };
 
 /// A configured model.
@@ -31,6 +36,8 @@ pub struct Entry {
     pub pinned: bool,
     /// Who does the work.
     pub source: Source,
+    /// Where that is done.
+    pub backend: Arc<Backend>,
 }
 
 /// Who does a model's work.
@@ -42,6 +49,8 @@ pub enum Source {
     MiniLm(Arc<MiniLm>),
     /// An Ollama server.
     Ollama(Arc<RemoteModel>),
+    /// A server that speaks OpenAI's interface.
+    OpenAi(Arc<OpenAiModel>),
 }
 
 /// What is to become of a model of this machine.
@@ -90,13 +99,10 @@ impl Entry {
         }
     }
 
-    /// "embedded" or the name of an Ollama back end.
+    /// "embedded" or the name of a server.
     #[must_use]
     pub fn backend(&self) -> &str {
-        match &self.source {
-            Source::Embedded(_) | Source::MiniLm(_) => "embedded",
-            Source::Ollama(model) => model.server().name(),
-        }
+        self.backend.name()
     }
 
     /// It, as one that answers chats.
@@ -108,6 +114,9 @@ impl Entry {
         match &self.source {
             Source::Embedded(model) => Ok(Arc::clone(model) as Arc<dyn ChatModel>),
             Source::Ollama(model) if self.kind == Kind::Chat => {
+                Ok(Arc::clone(model) as Arc<dyn ChatModel>)
+            }
+            Source::OpenAi(model) if self.kind == Kind::Chat => {
                 Ok(Arc::clone(model) as Arc<dyn ChatModel>)
             }
             _ => Err(Error::WrongKind { name: self.name.clone(), problem }),
@@ -125,9 +134,63 @@ impl Entry {
             Source::Ollama(model) if self.kind == Kind::Embedding => {
                 Ok(Arc::clone(model) as Arc<dyn EmbeddingModel>)
             }
+            Source::OpenAi(model) if self.kind == Kind::Embedding => {
+                Ok(Arc::clone(model) as Arc<dyn EmbeddingModel>)
+            }
             _ => Err(Error::WrongKind { name: self.name.clone(), problem }),
         }
     }
+}
+
+/// The servers that have models besides those configured.
+#[derive(Debug, Clone, Default)]
+pub struct Servers {
+    /// Those that are Ollama.
+    pub ollama: Vec<Arc<ollama::Server>>,
+    /// Those that speak OpenAI's interface.
+    pub openai: Vec<Arc<openai::Server>>,
+}
+
+impl Servers {
+    /// The model that "<server>/<model>" means.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<(Source, Arc<Backend>)> {
+        let (prefix, model) = name.split_once('/').filter(|(_, model)| !model.is_empty())?;
+        self.source(prefix, model, ModelName(name.to_owned()))
+    }
+
+    /// What `server` calls `model`; requests call it `name`.
+    #[must_use]
+    pub fn source(
+        &self,
+        server: &str,
+        model: &str,
+        name: ModelName,
+    ) -> Option<(Source, Arc<Backend>)> {
+        let model = model.to_owned();
+        if let Some(server) = self.ollama.iter().find(|one| one.name() == server) {
+            let source = RemoteModel::new(Arc::clone(server), model, name);
+            return Some((Source::Ollama(Arc::new(source)), Arc::clone(server.backend())));
+        }
+        let server = self.openai.iter().find(|one| one.name() == server)?;
+        let source = OpenAiModel::new(Arc::clone(server), model, name);
+        Some((Source::OpenAi(Arc::new(source)), Arc::clone(server.backend())))
+    }
+
+    /// All of them as routing sees them.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        let openai = self.openai.iter().map(|server| server.backend());
+        self.ollama.iter().map(|server| server.backend()).chain(openai)
+    }
+}
+
+/// A name that stands for several models.
+#[derive(Debug)]
+pub struct Several {
+    /// Which is tried first.
+    pub route: Route,
+    /// The models' names; config.yaml was checked for that.
+    pub models: Vec<String>,
 }
 
 /// All models by name.
@@ -135,21 +198,55 @@ impl Entry {
 pub struct Catalogue {
     entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
-    servers: Vec<Arc<Server>>,
+    routes: BTreeMap<String, Arc<Several>>,
+    servers: Servers,
     folder: Option<Folder>,
 }
 
-impl Catalogue {
-    /// The configured models, and the servers that may have more.
+/// Where a request may be answered: what to try, in which order.
+#[derive(Debug)]
+pub struct Places {
+    places: VecDeque<(usize, Entry)>,
+    /// The request counts as the first place's.
+    entered: Option<InFlight>,
+    route: Option<(Arc<Several>, Vec<u64>)>,
+}
+
+impl Places {
+    /// The next to try, of which the request counts as one.
+    pub fn take(&mut self) -> Option<(Entry, InFlight)> {
+        let (at, entry) = self.places.pop_front()?;
+        let entered = self.entered.take().unwrap_or_else(|| {
+            if let Some((several, beginnings)) = &self.route {
+                several.route.went(beginnings, at);
+            }
+            entry.backend.enter()
+        });
+        Some((entry, entered))
+    }
+
+    /// The next to try.
     #[must_use]
-    pub fn new(entries: Vec<Entry>, servers: Vec<Arc<Server>>) -> Self {
+    pub fn next(&self) -> Option<&Entry> {
+        self.places.front().map(|(_, entry)| entry)
+    }
+}
+
+impl Catalogue {
+    /// The configured models, names for several of them, and the servers that may have more.
+    #[must_use]
+    pub fn new(
+        entries: Vec<Entry>,
+        routes: BTreeMap<String, Arc<Several>>,
+        servers: Servers,
+    ) -> Self {
         let mut by_name = HashMap::new();
         for (at, entry) in entries.iter().enumerate() {
             for name in entry.aliases.iter().chain([&entry.name.0]) {
                 by_name.insert(name.clone(), at);
             }
         }
-        Self { entries, by_name, servers, folder: None }
+        Self { entries, by_name, routes, servers, folder: None }
     }
 
     /// Also those in `folder` that are not configured.
@@ -172,44 +269,85 @@ impl Catalogue {
         &self.entries
     }
 
-    /// The Ollama servers.
+    /// The servers.
     #[must_use]
-    pub fn servers(&self) -> &[Arc<Server>] {
+    pub fn servers(&self) -> &Servers {
         &self.servers
     }
 
-    /// The model that `name` stands for: a configured name or alias, a file of the folder, or "<server>/<model>" for
-    /// any model of an Ollama server, then used for `kind`.
+    /// The names of routes whose first model is `name`.
+    pub fn routes_to(&self, name: &ModelName) -> impl Iterator<Item = &String> {
+        let is = |several: &Several| several.models.first() == Some(&name.0);
+        self.routes.iter().filter(move |(_, several)| is(several)).map(|(name, _)| name)
+    }
+
+    /// Where a request for `name` that begins as `beginnings` says may be answered.
+    ///
+    /// # Errors
+    /// When there is no such name; the error names near ones.
+    pub fn places(
+        &self,
+        name: &str,
+        kind: Kind,
+        beginnings: impl FnOnce() -> Vec<u64>,
+    ) -> Result<Places, Error> {
+        let Some(several) = self.routes.get(name) else {
+            let entry = self.resolve(name, kind)?;
+            let entered = Some(entry.backend.enter());
+            return Ok(Places { places: VecDeque::from([(0, entry)]), entered, route: None });
+        };
+        let models = several.models.iter().map(|model| self.resolve(model, kind));
+        let mut models = models.map(|model| model.map(Some)).collect::<Result<Vec<_>, _>>()?;
+        let backends: Vec<_> =
+            models.iter().flatten().map(|entry| Arc::clone(&entry.backend)).collect();
+        let beginnings = beginnings();
+        let (order, entered) = several.route.choose(&backends, &beginnings);
+        let places =
+            order.into_iter().filter_map(|at| models[at].take().map(|entry| (at, entry))).collect();
+        Ok(Places { places, entered, route: Some((Arc::clone(several), beginnings)) })
+    }
+
+    /// The model that `name` stands for, the first of several: a configured name or alias, a route,
+    /// a file of the folder, or "<server>/<model>" for any model of a server, then used for `kind`.
     ///
     /// # Errors
     /// When there is none; the error names near ones.
     pub fn resolve(&self, name: &str, kind: Kind) -> Result<Entry, Error> {
+        let several = self.routes.get(name).and_then(|several| several.models.first());
+        let name = several.map_or(name, String::as_str);
         if let Some(entry) = self.by_name.get(name).and_then(|at| self.entries.get(*at)) {
             return Ok(entry.clone());
         }
         if let Some(entry) = self.folder.as_ref().and_then(|folder| folder.find(name)) {
             return Ok(entry);
         }
-        if let Some((prefix, model)) = name.split_once('/')
-            && !model.is_empty()
-            && let Some(server) = self.servers.iter().find(|server| server.name() == prefix)
-        {
-            let name = ModelName(name.to_owned());
-            let model = RemoteModel::new(Arc::clone(server), model.to_owned(), name.clone());
+        if let Some((source, backend)) = self.servers.model(name) {
             return Ok(Entry {
-                name,
+                name: ModelName(name.to_owned()),
                 aliases: Vec::new(),
                 kind,
                 context_length: 0,
                 max_tokens: 512,
                 sampling: crate::chat::Sampling::default(),
                 pinned: false,
-                source: Source::Ollama(Arc::new(model)),
+                source,
+                backend,
             });
         }
         let found = self.folder.as_ref().map(Folder::names).unwrap_or_default();
-        let known = self.by_name.keys().chain(&found).map(String::as_str);
+        let known = self.by_name.keys().chain(self.routes.keys()).chain(&found).map(String::as_str);
         Err(Error::ModelNotFound { name: name.to_owned(), near: nearest(name, known) })
+    }
+
+    /// What answers say that `name` is: a route is itself, any other name its model.
+    ///
+    /// # Errors
+    /// When there is none; the error names near ones.
+    pub fn name_of(&self, name: &str, kind: Kind) -> Result<ModelName, Error> {
+        if self.routes.contains_key(name) {
+            return Ok(ModelName(name.to_owned()));
+        }
+        self.resolve(name, kind).map(|entry| entry.name)
     }
 }
 

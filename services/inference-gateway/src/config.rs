@@ -1,5 +1,6 @@
 //! The section `inference_gateway` of config.yaml.
 
+mod backend;
 mod share;
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, thread, time::Duration};
@@ -11,6 +12,7 @@ use alina_service::{Check, Section};
 
 use crate::{chat::Sampling, models::Stay, schedule::Limits};
 
+pub use self::backend::{OllamaConfig, OpenAiConfig, RouteConfig, ServerModel, TimeoutsConfig};
 pub use self::share::{AgentConfig, ShareConfig};
 
 /// Models and how they are shared.
@@ -43,6 +45,12 @@ pub struct InferenceConfig {
     pub models: Vec<ModelConfig>,
     /// Ollama servers; their models are addressed "<name>/<model>".
     pub ollama: Vec<OllamaConfig>,
+    /// Servers that speak OpenAI's interface; their models are addressed "<name>/<model>".
+    pub openai: Vec<OpenAiConfig>,
+    /// How long servers may take.
+    pub timeouts: TimeoutsConfig,
+    /// Names that stand for several models.
+    pub routes: Vec<RouteConfig>,
     /// For programs that speak OpenAI's or Ollama's interface.
     pub http: HttpConfig,
 }
@@ -86,7 +94,10 @@ pub struct ModelConfig {
     pub path: Option<String>,
     /// A model of an Ollama server, instead of `path`.
     #[serde(default)]
-    pub ollama: Option<OllamaModel>,
+    pub ollama: Option<ServerModel>,
+    /// A model of a server that speaks OpenAI's interface, instead of `path`.
+    #[serde(default)]
+    pub openai: Option<ServerModel>,
     /// Of the GGUF file or of model.safetensors, in lowercase hexadecimal; checked before loading.
     #[serde(default)]
     pub sha256: Option<String>,
@@ -125,26 +136,6 @@ pub enum Kind {
     Embedding,
 }
 
-/// An Ollama server.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OllamaConfig {
-    /// The prefix of its models' names, for example `ollama`.
-    pub name: String,
-    /// For example <http://127.0.0.1:11434>.
-    pub url: String,
-}
-
-/// A model of an Ollama server.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OllamaModel {
-    /// The `name` of the server in `ollama`.
-    pub server: String,
-    /// What the server calls the model.
-    pub model: String,
-}
-
 fn context_length() -> u32 {
     4096
 }
@@ -166,6 +157,7 @@ impl ModelConfig {
             kind: Kind::Chat,
             path: Some(path),
             ollama: None,
+            openai: None,
             sha256: None,
             size_bytes: None,
             context_length: context_length(),
@@ -200,6 +192,9 @@ impl Default for InferenceConfig {
             agents: Vec::new(),
             models: Vec::new(),
             ollama: Vec::new(),
+            openai: Vec::new(),
+            timeouts: TimeoutsConfig::default(),
+            routes: Vec::new(),
             http: HttpConfig::default(),
         }
     }
@@ -272,40 +267,28 @@ impl Section for InferenceConfig {
                 check.that(names.insert(name), &path, format!("`{name}` is already taken"));
             }
         }
-        let mut servers = BTreeSet::new();
-        for (at, server) in self.ollama.iter().enumerate() {
-            let path = format!("ollama[{at}]");
-            check.that(
-                is_name(&server.name) && server.name != "embedded",
-                format!("{path}.name"),
-                "must be 1 to 128 letters, digits, or any of -._: and not `embedded`",
-            );
-            check.that(
-                servers.insert(&server.name),
-                format!("{path}.name"),
-                format!("`{}` is already taken", server.name),
-            );
-            let valid = reqwest::Url::parse(&server.url)
-                .is_ok_and(|url| url.scheme() == "http" && url.has_host());
-            check.that(valid, format!("{path}.url"), "must be like http://127.0.0.1:11434");
-        }
+        backend::check(check, self, &mut names);
     }
 }
 
 impl ModelConfig {
     fn check(&self, check: &mut Check, path: &str, config: &InferenceConfig) {
         let at = |field: &str| format!("{path}.{field}");
-        check.that(
-            self.path.is_some() != self.ollama.is_some(),
-            path,
-            "must have either `path` or `ollama`",
-        );
+        let places = [self.path.is_some(), self.ollama.is_some(), self.openai.is_some()];
+        let one = places.into_iter().filter(|there| *there).count() == 1;
+        check.that(one, path, "must have one of `path`, `ollama` and `openai`");
         let named = self.path.as_ref().is_none_or(|path| !path.is_empty());
         check.that(named, at("path"), "must not be empty");
-        if let Some(remote) = &self.ollama {
-            let known = config.ollama.iter().any(|server| server.name == remote.server);
-            check.that(known, at("ollama.server"), "must be the `name` of an entry of `ollama`");
-            check.that(!remote.model.is_empty(), at("ollama.model"), "must not be empty");
+        let ollama: Vec<&String> = config.ollama.iter().map(|server| &server.name).collect();
+        let openai: Vec<&String> = config.openai.iter().map(|server| &server.name).collect();
+        for (key, model, servers) in
+            [("ollama", &self.ollama, ollama), ("openai", &self.openai, openai)]
+        {
+            let Some(model) = model else { continue };
+            let known = servers.contains(&&model.server);
+            let says = format!("must be the `name` of an entry of `{key}`");
+            check.that(known, at(&format!("{key}.server")), says);
+            check.that(!model.model.is_empty(), at(&format!("{key}.model")), "must not be empty");
         }
         let hash = self.sha256.as_ref().is_none_or(|hash| {
             hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
@@ -337,7 +320,7 @@ mod tests {
 
     use super::*;
 
-    fn problems(section: Value) -> String {
+    pub(super) fn problems(section: Value) -> String {
         let config: InferenceConfig = serde_json::from_value(section).unwrap();
         let mut check = Check::new();
         config.check(&mut check);

@@ -135,7 +135,27 @@ pub enum Error {
     /// The back end failed before or while it answered.
     #[error("back end `{backend}` failed: {cause}")]
     BackendFailed {
-        /// "embedded" or the name of an Ollama back end.
+        /// "embedded" or the name of a server.
+        backend: String,
+        /// What it said.
+        cause: String,
+    },
+    /// The back end has too much to do.
+    #[error(
+        "back end `{backend}` is busy: {cause}; try again in {:.1} s", .retry_after.as_secs_f32()
+    )]
+    BackendBusy {
+        /// The name of a server.
+        backend: String,
+        /// When it asks to be asked again.
+        retry_after: Duration,
+        /// What it said.
+        cause: String,
+    },
+    /// The back end finds fault with the request.
+    #[error("back end `{backend}` refuses the request: {cause}")]
+    BackendRefused {
+        /// The name of a server.
         backend: String,
         /// What it said.
         cause: String,
@@ -180,7 +200,9 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::QueueFull { retry_after, .. } => Some(*retry_after),
+            Self::QueueFull { retry_after, .. } | Self::BackendBusy { retry_after, .. } => {
+                Some(*retry_after)
+            }
             Self::OutOfMemory { no_room, .. } => no_room.will_pass().then_some(ROOM),
             _ => None,
         }
@@ -202,6 +224,29 @@ impl Error {
             Self::BudgetSpent { .. } => "BUDGET_SPENT",
             Self::StoreUnavailable { .. } => "STORE_UNAVAILABLE",
             Self::BackendFailed { .. } => "BACKEND_FAILED",
+            Self::BackendBusy { .. } => "BACKEND_BUSY",
+            Self::BackendRefused { .. } => "INVALID_REQUEST",
         }
+    }
+
+    /// The back end is not well. A refusal says nothing of that.
+    #[must_use]
+    pub fn is_fault_of_backend(&self) -> bool {
+        matches!(self, Self::ModelUnavailable { .. } | Self::BackendFailed { .. })
+    }
+
+    /// Another model may do what this one cannot.
+    #[must_use]
+    pub fn is_of_the_place(&self) -> bool {
+        // By reason rather than by variant: the reasons are the contract.
+        matches!(
+            self.reason(),
+            "MODEL_UNAVAILABLE"
+                | "MODEL_NOT_FOUND"
+                | "BACKEND_FAILED"
+                | "BACKEND_BUSY"
+                | "OUT_OF_MEMORY"
+                | "UNSUPPORTED"
+        )
     }
 }

@@ -1,28 +1,33 @@
 //! The way of a request: which model, is all well with it, wait for a place, answer, account.
 
 mod account;
+mod attempt;
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, future::join_all, stream::BoxStream};
+use futures::{FutureExt, StreamExt, future::join_all, stream::BoxStream};
 use tokio::task::spawn_blocking;
 
-use self::account::Account;
+use self::{
+    account::Account,
+    attempt::{Attempts, Serving},
+};
 use crate::{
-    catalogue::{Catalogue, Entry, ModelChange, Source},
+    catalogue::{Catalogue, Entry, ModelChange, Places, Source},
     chat::{
-        AgentId, Chat, Constraint, Embedded, Ended, Event, Finish, Input, ModelName, Piece, RunId,
+        AgentId, Constraint, Embedded, Ended, Event, Finish, Input, ModelName, Piece, RunId,
         Sampling, TokenLogprob, ToolCall, Tools,
     },
     config::Kind,
     error::Error,
     metrics::{Metrics, Served},
     models::{Description, InMemory, State, Traits},
-    ollama::Offered,
+    ollama,
+    remote::Offered,
+    route::beginnings,
     schedule::{Budget, Change, Class, Impossible, Limits, Load, PlaceRequest, Scheduler},
     schema::AnswerSchema,
     usage::{Hourly, Recorder, Wanted},
@@ -139,7 +144,7 @@ pub struct Answered {
     pub waited: Duration,
     /// The model that answered, never an alias.
     pub model: ModelName,
-    /// "embedded" or the name of an Ollama back end.
+    /// "embedded" or the name of a server.
     pub backend: String,
 }
 
@@ -163,7 +168,7 @@ pub struct Listed {
     pub aliases: Vec<String>,
     /// What it is for.
     pub kind: Kind,
-    /// "embedded" or the name of an Ollama back end.
+    /// "embedded" or the name of a server.
     pub backend: String,
     /// The rest.
     pub description: Description,
@@ -201,7 +206,8 @@ impl Gateway {
         let name = if request.model.is_empty() { DEFAULT } else { &request.model };
         let entry = self.catalogue.resolve(name, Kind::Chat)?;
         let asked = Instant::now();
-        let begun = self.begin(&entry, request, asked).await;
+        let places = self.catalogue.places(name, Kind::Chat, || beginnings(&request.input))?;
+        let begun = self.begin(places, request, asked).await;
         begun.inspect_err(|error| {
             let of = Served { model: &entry.name, backend: entry.backend() };
             self.metrics.failed(of, error.reason(), asked.elapsed());
@@ -210,42 +216,38 @@ impl Gateway {
 
     async fn begin(
         &self,
-        entry: &Entry,
+        places: Places,
         request: ChatRequest,
         begun: Instant,
     ) -> Result<BoxStream<'static, Result<Part, Error>>, Error> {
-        let model = entry.chat()?;
-        let agent = request.agent.unwrap_or_else(|| AgentId::new(""));
+        let agent = request.agent.clone().unwrap_or_else(|| AgentId::new(""));
+        let run = request.run.clone();
         let mut wanted = PlaceRequest {
             agent: agent.clone(),
-            run: request.run.clone(),
+            run: run.clone(),
             class: request.class,
             cost: 0,
             deadline: request.deadline,
             run_budget: request.run_budget,
         };
-        let chat = Chat {
-            input: request.input,
-            sampling: request.sampling.or(entry.sampling),
-            max_tokens: request.max_tokens.unwrap_or(entry.max_tokens).max(1),
-            stop: request.stop,
-            constraint: request.constraint,
-            tools: request.tools,
-            logprobs: request.logprobs,
+        let schema = match &request.constraint {
+            Some(Constraint::Schema(schema)) => Some(AnswerSchema::new(schema)?),
+            _ => None,
         };
-        let schema = chat.schema().map(AnswerSchema::new).transpose()?;
         // What would be refused in the end is refused before any work.
         self.scheduler.check(&wanted)?;
-        let job = model.prepare(chat).await?;
-        wanted.cost = job.cost();
+        let mut attempts = Attempts::new(places, request, self.metrics.clone());
+        let ready = attempts.ready().await?;
+        wanted.cost = ready.job.cost();
         let place = self.scheduler.place(wanted).await?;
         let waited = place.waited().0;
+        let entry = &ready.entry;
         self.metrics.queued(&entry.name, waited);
-        tracing::debug!(model = %entry.name, %agent, cost = job.cost(), ?waited, "chat begins");
+        tracing::debug!(model = %entry.name, %agent, cost = ready.job.cost(), ?waited, "chat begins");
         let mut account = Account {
             model: entry.name.clone(),
             agent,
-            run: request.run,
+            run,
             backend: entry.backend().to_owned(),
             begun,
             waited,
@@ -254,11 +256,11 @@ impl Gateway {
             usage: self.usage.clone(),
             closed: false,
         };
-        let (model, backend) = (entry.name.clone(), entry.backend().to_owned());
-        let mut answer = job.start(place);
+        let mut serving = Serving::start(ready, attempts, place);
         let parts = async_stream::stream! {
             let (mut content, mut tool_calls, mut logprobs) = (String::new(), Vec::new(), Vec::new());
-            while let Some(event) = answer.next().await {
+            while let Some(event) = serving.next().await {
+                account.of_entry(&serving.entry);
                 match event {
                     Ok(Event::Text(piece)) => {
                         content.push_str(&piece.text);
@@ -272,12 +274,13 @@ impl Gateway {
                     Ok(Event::Ended(ended)) => {
                         let schema = schema.filter(|_| ended.finish == Finish::Stop);
                         if let Some(cause) = schema.and_then(|schema| schema.fault(&content)) {
-                            let error = Error::BackendFailed { backend, cause };
+                            let error = Error::BackendFailed { backend: account.backend.clone(), cause };
                             account.failed(&error);
                             yield Err(error);
                             return;
                         }
                         account.answered(&ended);
+                        let (model, backend) = (account.model.clone(), account.backend.clone());
                         let answered =
                             Answered { content, tool_calls, logprobs, ended, waited, model, backend };
                         yield Ok(Part::Done(answered));
@@ -291,7 +294,7 @@ impl Gateway {
                 }
             }
             let cause = "it stopped in the middle of an answer; try again".to_owned();
-            let error = Error::BackendFailed { backend, cause };
+            let error = Error::BackendFailed { backend: account.backend.clone(), cause };
             account.failed(&error);
             yield Err(error);
         };
@@ -308,12 +311,24 @@ impl Gateway {
         texts: Vec<String>,
     ) -> Result<(Embedded, ModelName), Error> {
         let name = if name.is_empty() { EMBED } else { name };
-        let entry = self.catalogue.resolve(name, Kind::Embedding)?;
-        let model = entry.embedding()?;
-        let begun = Instant::now();
-        let embedded = model.embed(texts).await?;
-        self.metrics.embedded(&entry.name, embedded.vectors.len(), begun.elapsed());
-        Ok((embedded, entry.name))
+        let mut places = self.catalogue.places(name, Kind::Embedding, Vec::new)?;
+        loop {
+            let Some((entry, _entered)) = places.take() else {
+                return Err(Error::ModelNotFound { name: name.to_owned(), near: Vec::new() });
+            };
+            let begun = Instant::now();
+            match entry.embedding()?.embed(texts.clone()).await {
+                Ok(embedded) => {
+                    self.metrics.embedded(&entry.name, embedded.vectors.len(), begun.elapsed());
+                    return Ok((embedded, entry.name));
+                }
+                Err(error) if error.is_of_the_place() && places.next().is_some() => {
+                    tracing::warn!(model = %entry.name, %error, "another place is asked");
+                    self.metrics.failed_over(entry.backend(), error.reason());
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// How busy it is.
@@ -364,12 +379,12 @@ impl Gateway {
         Ok(())
     }
 
-    /// The model that `name` stands for when it is used for `kind`.
+    /// The model that `name` stands for when it is used for `kind`; the route, if it is one.
     ///
     /// # Errors
     /// When there is none.
     pub fn name_of(&self, name: &str, kind: Kind) -> Result<ModelName, Error> {
-        self.catalogue.resolve(name, kind).map(|entry| entry.name)
+        self.catalogue.name_of(name, kind)
     }
 
     /// Loads a chat model, if it runs here.
@@ -393,15 +408,22 @@ impl Gateway {
         listed.ok_or_else(|| Error::ModelNotFound { name: name.to_owned(), near: Vec::new() })
     }
 
-    /// The configured models, then what the Ollama servers have besides.
+    /// The configured models, then what servers have besides.
     pub async fn models(&self) -> Vec<Listed> {
-        let servers = self
-            .catalogue
-            .servers()
+        let servers = self.catalogue.servers();
+        let ollama = servers
+            .ollama
             .iter()
-            .map(|server| async { (server.name().to_owned(), server.offered().await) });
-        let offered: HashMap<String, Result<Vec<Offered>, String>> =
-            join_all(servers).await.into_iter().collect();
+            .map(|server| async { (server.name().to_owned(), server.offered().await) }.boxed());
+        let openai = servers
+            .openai
+            .iter()
+            .map(|server| async { (server.name().to_owned(), server.offered().await) }.boxed());
+        // In the order of config.yaml.
+        let offered = join_all(ollama.chain(openai)).await;
+        let of = |server: &str| {
+            offered.iter().find(|(name, _)| name == server).map(|(_, offered)| offered)
+        };
         let mut listed = Vec::new();
         for entry in self.catalogue.all() {
             let description = match &entry.source {
@@ -414,30 +436,41 @@ impl Gateway {
                     describe(move || model.describe()).await
                 }
                 Source::Ollama(model) => {
-                    let server = model.server().name();
-                    let offered = offered.get(server);
-                    remote(server, model.model(), offered, entry.context_length)
+                    let mend = format!("fetch it with `ollama pull {}`", model.model());
+                    remote(&entry, model.model(), of(entry.backend()), &mend)
+                }
+                Source::OpenAi(model) => {
+                    let mend = "mend its `openai.model` in config.yaml";
+                    remote(&entry, model.model(), of(entry.backend()), mend)
                 }
             };
+            let routes = self.catalogue.routes_to(&entry.name);
             listed.push(Listed {
                 name: entry.name.clone(),
-                aliases: entry.aliases.clone(),
+                aliases: entry.aliases.iter().chain(routes).cloned().collect(),
                 kind: entry.kind,
                 backend: entry.backend().to_owned(),
                 description,
             });
         }
-        for server in self.catalogue.servers() {
-            let Some(Ok(offered)) = offered.get(server.name()) else { continue };
-            listed.extend(offered.iter().map(|model| Listed {
-                name: ModelName(format!("{}/{}", server.name(), model.model)),
+        for (server, offered) in &offered {
+            listed.extend(offered.iter().flatten().map(|model| Listed {
+                name: ModelName(format!("{server}/{}", model.model)),
                 aliases: Vec::new(),
                 kind: model.kind,
-                backend: server.name().to_owned(),
+                backend: server.clone(),
                 description: available(model, 0),
             }));
         }
         listed
+    }
+
+    /// The Ollama server of the model `name`, and what it calls the model.
+    #[must_use]
+    pub fn on_ollama(&self, name: &str) -> Option<(Arc<ollama::Server>, String)> {
+        let entry = self.catalogue.resolve(name, Kind::Chat).ok()?;
+        let Source::Ollama(model) = entry.source else { return None };
+        Some((Arc::clone(model.server()), model.model().to_owned()))
     }
 }
 
@@ -452,11 +485,12 @@ async fn describe(work: impl FnOnce() -> Description + Send + 'static) -> Descri
 }
 
 fn remote(
-    server: &str,
+    entry: &Entry,
     model: &str,
     offered: Option<&Result<Vec<Offered>, String>>,
-    context_length: u32,
+    mend: &str,
 ) -> Description {
+    let server = entry.backend();
     let problem = match offered {
         Some(Ok(offered)) => {
             // Ollama takes a name without a tag to mean the tag `latest`.
@@ -465,10 +499,8 @@ fn remote(
                     == model.strip_suffix(":latest").unwrap_or(model)
             };
             match offered.iter().find(is) {
-                Some(found) => return available(found, context_length),
-                None => {
-                    format!("`{server}` has no such model; fetch it with `ollama pull {model}`")
-                }
+                Some(found) => return available(found, entry.context_length),
+                None => format!("`{server}` has no such model; {mend}"),
             }
         }
         Some(Err(problem)) => problem.clone(),
@@ -476,7 +508,7 @@ fn remote(
     };
     Description {
         state: State::Unavailable(problem),
-        traits: Traits { context_length, ..Traits::default() },
+        traits: Traits { context_length: entry.context_length, ..Traits::default() },
         size_bytes: 0,
         path: None,
         memory: InMemory::default(),
@@ -485,7 +517,7 @@ fn remote(
 
 fn available(offered: &Offered, context_length: u32) -> Description {
     Description {
-        state: State::Available,
+        state: if offered.loaded { State::Loaded } else { State::Available },
         traits: Traits { context_length, ..offered.traits.clone() },
         size_bytes: offered.size_bytes,
         path: None,

@@ -30,6 +30,11 @@
 //! | `alina_inference_model_load_seconds` | gauge | model |
 //! | `alina_inference_model_memory_bytes` | gauge | model |
 //! | `alina_inference_usage_dropped_total` | counter | |
+//! | `alina_inference_backend_up` | gauge | backend |
+//! | `alina_inference_backend_in_flight` | gauge | backend |
+//! | `alina_inference_failovers_total` | counter | backend, reason |
+
+mod backends;
 
 use std::{
     collections::HashSet,
@@ -50,6 +55,7 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
+pub use self::backends::watch_backends;
 use crate::{
     chat::{AgentId, Ended, ModelName},
     schedule::Scheduler,
@@ -165,6 +171,7 @@ pub struct Metrics {
     reused_tokens: Family<OfAgent, Counter>,
     cpu: Family<OfAgent, Counter<f64, AtomicU64>>,
     usage_dropped: Counter,
+    failovers: backends::Failovers,
     gen_ai_tokens: Family<OfTokens, Histogram, fn() -> Histogram>,
     gen_ai_duration: Family<OfDuration, Histogram, fn() -> Histogram>,
     gen_ai_first_token: Family<OfGenAi, Histogram, fn() -> Histogram>,
@@ -211,6 +218,7 @@ impl Metrics {
             reused_tokens: Family::default(),
             cpu: Family::default(),
             usage_dropped: Counter::default(),
+            failovers: backends::Failovers::default(),
             gen_ai_tokens: Family::new_with_constructor(|| Histogram::new(TOKENS)),
             gen_ai_duration: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
             gen_ai_first_token: Family::new_with_constructor(|| Histogram::new(FIRST_TOKEN)),
@@ -237,6 +245,7 @@ impl Metrics {
         add(registry, "model_memory_bytes", help, &this.resident);
         let help = "Records of use left out because PostgreSQL was away too long";
         add(registry, "usage_dropped", help, &this.usage_dropped);
+        this.failovers.register(registry);
         this.register_gen_ai(registry);
         this
     }
@@ -352,6 +361,12 @@ impl Metrics {
         let texts = u64::try_from(texts).unwrap_or(u64::MAX);
         self.embeddings.get_or_create(&label).inc_by(texts);
         self.embed.get_or_create(&label).observe(took.as_secs_f64());
+    }
+
+    /// Another place was asked because one of `backend` could not answer, for a `reason` of
+    /// [`crate::error::Error::reason`].
+    pub fn failed_over(&self, backend: &str, reason: &'static str) {
+        self.failovers.count(backend, reason);
     }
 
     /// A record of use was left out.

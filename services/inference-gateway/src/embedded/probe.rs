@@ -96,6 +96,7 @@ fn read(mut pipe: impl Read) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
+#[expect(clippy::disallowed_methods, reason = "runs on a thread that may block")]
 fn wait(child: &mut Child, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let begun = Instant::now();
     loop {

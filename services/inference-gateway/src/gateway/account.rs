@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    catalogue::Entry,
     chat::{AgentId, Ended, ModelName, RunId},
     error::Error,
     metrics::{Metrics, Served, Took},
@@ -30,6 +31,14 @@ pub(super) struct Account {
 impl Account {
     fn of(&self) -> Served<'_> {
         Served { model: &self.model, backend: &self.backend }
+    }
+
+    /// It is `entry` that serves it.
+    pub(super) fn of_entry(&mut self, entry: &Entry) {
+        if self.model != entry.name {
+            self.model = entry.name.clone();
+            entry.backend().clone_into(&mut self.backend);
+        }
     }
 
     /// It was answered.

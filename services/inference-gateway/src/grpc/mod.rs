@@ -156,6 +156,7 @@ fn to_status(error: Error) -> Status {
         | Error::StoreUnavailable { .. } => status::error(Code::Unavailable, reason, message),
         Error::PromptTooLong { .. }
         | Error::InvalidConstraint { .. }
+        | Error::BackendRefused { .. }
         | Error::Unsupported { .. } => status::error(Code::InvalidArgument, reason, message),
         Error::OutOfMemory { .. } => match retry_after {
             Some(after) => status::retry(Code::ResourceExhausted, reason, message, after),
@@ -163,6 +164,7 @@ fn to_status(error: Error) -> Status {
         },
         Error::QueueFull { retry_after, .. }
         | Error::DeadlineTooShort { retry_after, .. }
+        | Error::BackendBusy { retry_after, .. }
         | Error::BudgetSpent { retry_after: Some(retry_after), .. } => {
             status::retry(Code::ResourceExhausted, reason, message, retry_after)
         }

@@ -85,6 +85,7 @@ impl From<Error> for Fault {
             "INVALID_SCHEMA" => (StatusCode::BAD_REQUEST, "invalid_schema"),
             "UNSUPPORTED" => (StatusCode::BAD_REQUEST, "unsupported"),
             "INVALID_REQUEST" => (StatusCode::BAD_REQUEST, "invalid_request"),
+            "BACKEND_BUSY" => (StatusCode::TOO_MANY_REQUESTS, "backend_busy"),
             "QUEUE_FULL" => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
             "DEADLINE_TOO_SHORT" => (StatusCode::TOO_MANY_REQUESTS, "deadline_too_short"),
             "BUDGET_SPENT" => (StatusCode::TOO_MANY_REQUESTS, "insufficient_quota"),

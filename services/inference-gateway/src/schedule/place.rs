@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -15,6 +15,15 @@ use super::{PlaceRequest, Scheduler, Spent, Ticket};
 /// A place to decode in; dropping it gives it to the next.
 #[derive(Debug)]
 pub struct Place {
+    held: Arc<Mutex<Held>>,
+    used: Arc<Meter>,
+    since: Instant,
+    waited: Duration,
+}
+
+/// What the handles to one place share.
+#[derive(Debug)]
+struct Held {
     scheduler: Scheduler,
     request: PlaceRequest,
     /// What the fair queue has charged for it.
@@ -25,7 +34,6 @@ pub struct Place {
     since: Instant,
     /// Until when its time is charged.
     timed: Instant,
-    waited: Duration,
 }
 
 /// How long a request waited for its place.
@@ -62,6 +70,14 @@ pub(super) struct Step {
 }
 
 impl Place {
+    /// Another handle to the same place, which is free when both are dropped: for one who may have
+    /// to begin again somewhere else.
+    #[must_use]
+    pub fn keep(&self) -> Self {
+        let (held, used) = (Arc::clone(&self.held), Arc::clone(&self.used));
+        Self { held, used, since: self.since, waited: self.waited }
+    }
+
     /// Notes what the request has taken so far, of its prompt and of its answer: to be called
     /// whenever that grows.
     ///
@@ -69,8 +85,9 @@ impl Place {
     /// When a budget is spent: the answer is to end here, with `Finish::Budget`.
     pub fn spend(&mut self, prompt_tokens: u32, completion_tokens: u32) -> Result<(), Spent> {
         let now = Instant::now();
-        let step = self.step(now, prompt_tokens, completion_tokens);
-        self.scheduler.spend(now, &self.request, step)
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = held.step(now, prompt_tokens, completion_tokens);
+        held.scheduler.spend(now, &held.request, step)
     }
 
     /// Since when the request has had it.
@@ -90,7 +107,9 @@ impl Place {
     pub fn waited(&self) -> Waited {
         Waited(self.waited)
     }
+}
 
+impl Held {
     fn step(&mut self, now: Instant, prompt_tokens: u32, completion_tokens: u32) -> Step {
         self.used.set(prompt_tokens, completion_tokens);
         // A back end may find that it counted too much; what a budget was charged stays charged.
@@ -105,7 +124,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Held {
     fn drop(&mut self) {
         let now = Instant::now();
         let used = self.used.tokens();
@@ -140,16 +159,18 @@ impl Waiter {
     /// It is served. None only when it was before.
     pub(super) fn served(mut self) -> Option<Place> {
         let now = Instant::now();
-        Some(Place {
+        let used = Arc::<Meter>::default();
+        let held = Held {
             scheduler: self.scheduler.clone(),
             request: self.request.take()?,
             charged: self.charge,
-            used: Arc::default(),
+            used: Arc::clone(&used),
             told: 0,
             since: now,
             timed: now,
-            waited: now.saturating_duration_since(self.since),
-        })
+        };
+        let waited = now.saturating_duration_since(self.since);
+        Some(Place { held: Arc::new(Mutex::new(held)), used, since: now, waited })
     }
 }
 
