@@ -214,7 +214,7 @@ mod tests {
             "models": [
                 { "name": "a", "kind": "chat", "path": "a.gguf", "aliases": ["fast"] },
                 { "name": "b", "kind": "embedding", "openai": { "server": "away", "model": "" } },
-                { "name": "c", "kind": "chat", "path": "c", "openai": { "server": "x", "model": "y" } },
+                { "name": "c", "kind": "chat", "path": "c", "openai": { "server": "y", "model": "y" } },
             ],
             "ollama": [{ "name": "x", "url": "http://127.0.0.1:11434", "max_running": 0 }],
             "openai": [{ "name": "x", "url": "http://127.0.0.1:8000", "key_file": "" }],

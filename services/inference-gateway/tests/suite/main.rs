@@ -7,6 +7,8 @@ mod constraints;
 #[cfg(test)]
 mod embed;
 #[cfg(test)]
+mod fake_openai;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod http;
@@ -21,7 +23,11 @@ mod load;
 #[cfg(test)]
 mod ollama;
 #[cfg(test)]
+mod openai;
+#[cfg(test)]
 mod residency;
+#[cfg(test)]
+mod routes;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use axum::{
     http::{StatusCode, Uri},
     response::Response,
 };
-use futures::stream;
+use futures::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -40,9 +40,25 @@ pub(super) async fn pull(
     request: Request,
 ) -> Result<Response, Refusal> {
     let asked: Named = read(&shared, request).await?;
-    fetch(&shared, asked.model()?).await?;
+    let name = asked.model()?;
+    let streamed = asked.stream.unwrap_or(true);
+    if let Some((server, model)) = shared.gateway.on_ollama(name) {
+        let mut progress = server.pull(&model).await.map_err(Fault::from)?;
+        if streamed {
+            return Ok(lines(progress.map(|line| match line {
+                Ok(line) => line,
+                Err(error) => super::error(&error.into()),
+            })));
+        }
+        let mut last = json!({});
+        while let Some(line) = progress.next().await {
+            last = line.map_err(Fault::from)?;
+        }
+        return Ok(json_response(&last));
+    }
+    fetch(&shared, name).await?;
     let success = json!({ "status": "success" });
-    Ok(if asked.stream.unwrap_or(true) {
+    Ok(if streamed {
         lines(stream::iter([json!({ "status": "pulling manifest" }), success]))
     } else {
         json_response(&success)
@@ -50,7 +66,7 @@ pub(super) async fn pull(
 }
 
 /// Sees to it that a model is there: the one place where fetching is done. A model that is there
-/// needs no fetching; none can be fetched over this interface yet.
+/// needs no fetching; only Ollama servers fetch others.
 async fn fetch(shared: &Shared, name: &str) -> Result<(), Fault> {
     if let Ok(resolved) = resolve(shared, name, Kind::Chat) {
         let mut listed = shared.gateway.models().await.into_iter();
@@ -87,6 +103,9 @@ pub(super) async fn delete(
 
 /// Takes a model out of memory.
 pub(super) async fn unload(shared: &Shared, model: &ModelName) -> Result<(), Fault> {
+    if let Some((server, model)) = shared.gateway.on_ollama(&model.0) {
+        return server.unload(&model).await.map_err(Fault::from);
+    }
     let change = ModelChange { loaded: Some(false), pinned: None };
     shared.gateway.change_model(&model.0, change).await?;
     Ok(())
