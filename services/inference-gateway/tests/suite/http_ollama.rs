@@ -195,7 +195,17 @@ async fn models_are_listed_shown_and_looked_after_in_config_yaml() {
     assert!(get(&suite, "/api/version").await.1["version"].as_str().unwrap().starts_with("0."));
 
     let tags = get(&suite, "/api/tags").await.1;
-    let [chat, embedding] = tags["models"].as_array().unwrap().as_slice() else { panic!("{tags}") };
+    let [chat, default, fast, embedding, embed] = tags["models"].as_array().unwrap().as_slice()
+    else {
+        panic!("{tags}")
+    };
+    for (alias, tagged, model) in [
+        (default, "default:latest", chat),
+        (fast, "fast:latest", chat),
+        (embed, "embed:latest", embedding),
+    ] {
+        assert_eq!((&alias["name"], &alias["digest"]), (&json!(tagged), &model["digest"]));
+    }
     assert_eq!(
         (&chat["model"], &chat["size"]),
         (&json!(format!("{MODEL}:latest")), &json!(98_362_432))

@@ -32,10 +32,13 @@ pub(super) async fn tags(State(shared): State<Arc<Shared>>) -> Response {
     let mut models = Vec::new();
     for listed in shared.gateway.models().await {
         if !matches!(listed.description.state, ModelState::Unavailable(_)) {
-            let mut model = summary(&listed);
             let modified = modified(&shared, listed.description.path.clone()).await;
-            model["modified_at"] = moment(modified);
-            models.push(model);
+            // Clients look here before they use a name: aliases are listed, too, as copies are.
+            for name in std::iter::once(&listed.name.0).chain(&listed.aliases) {
+                let mut model = summary(&listed, name);
+                model["modified_at"] = moment(modified);
+                models.push(model);
+            }
         }
     }
     json_response(&json!({ "models": models }))
@@ -48,7 +51,7 @@ pub(super) async fn running(State(shared): State<Arc<Shared>>) -> Response {
     let models = models.filter(|listed| listed.description.state == ModelState::Loaded);
     let models: Vec<Value> = models
         .map(|listed| {
-            let mut model = summary(&listed);
+            let mut model = summary(&listed, &listed.name.0);
             model["expires_at"] = moment(never);
             model["size_vram"] = 0.into();
             model["context_length"] = listed.description.traits.context_length.into();
@@ -103,12 +106,12 @@ pub(super) async fn show(
     })))
 }
 
-/// What every list says of a model.
-fn summary(listed: &Listed) -> Value {
-    let name = &listed.name.0;
-    let tagged = if name.contains(':') { name.clone() } else { format!("{name}:latest") };
+/// What every list says of a model under one of its names.
+fn summary(listed: &Listed, name: &str) -> Value {
+    let tagged = if name.contains(':') { name.to_owned() } else { format!("{name}:latest") };
     // Ollama's clients want a hash and show its beginning. This one tells models apart; it is not
     // that of the file's contents.
+    let name = &listed.name.0;
     let path = listed.description.path.as_deref().unwrap_or(name.as_ref());
     let identity = format!("{name}\n{}\n{}", path.display(), listed.description.size_bytes);
     let digest = Sha256::digest(identity.as_bytes());
