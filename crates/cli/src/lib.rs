@@ -3,6 +3,7 @@
 //! - `arguments`: the command line
 //! - `commands`: one file a command; each asks services and shows what they say
 //! - `suite`: starts, watches and stops the suite on this machine, without containers
+//! - `fetch`: brings models to this machine
 //! - `plan`: fits the suite to the machine
 //! - `output`: tables and colours for people, JSON for programs
 //! - `failure`: what went wrong and what to do
@@ -10,6 +11,7 @@
 mod arguments;
 mod commands;
 mod failure;
+mod fetch;
 mod output;
 mod session;
 

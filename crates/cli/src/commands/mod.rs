@@ -49,7 +49,7 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<ExitCode
         Command::Agents => agents::agents(session, output).await.map(done),
         Command::Alerts => agents::alerts(session, output).await.map(done),
         Command::Memory(command) => memory::run(command, session, output).await.map(done),
-        Command::Models => models::models(session, output).await.map(done),
+        Command::Models { command } => models::run(command, session, output).await.map(done),
         Command::Trade(command) => trade::run(command, session, output).await.map(done),
         Command::Scores(command) => scores::run(command, session, output).await.map(done),
         Command::Plan { dry_run } => plan::plan(dry_run, session, output).map(done),

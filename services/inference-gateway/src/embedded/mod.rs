@@ -11,6 +11,7 @@ mod load;
 mod prefixes;
 pub mod probe;
 mod prompt;
+pub mod quantize;
 mod slot;
 mod template;
 

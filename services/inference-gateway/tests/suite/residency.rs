@@ -119,7 +119,7 @@ async fn the_least_recently_used_makes_room_but_no_pinned_one() {
     let folder = folder(&["a", "b", "c", "d"]);
     let model = |name: &str| {
         json!({ "name": name, "kind": "chat", "path": format!("{name}.gguf"),
-                                     "context_length": 256 })
+                                     "context_length": 256, "max_tokens": 64 })
     };
     let mut pinned = model("a");
     pinned["pinned"] = json!(true);
@@ -239,6 +239,8 @@ async fn no_spoilt_file_takes_the_service_down() {
         spoil(&sound, place, u8::try_from(n % 8).unwrap(), &at(&name));
         names.push(name);
     }
+    // llama.cpp aborts on this one.
+    spoil(&sound, 1_621, 0, &at("abort"));
     let suite = gateway()
         .set("inference_gateway.model_dir", json!(folder.path()))
         .set("inference_gateway.models", json!([]))
@@ -250,6 +252,9 @@ async fn no_spoilt_file_takes_the_service_down() {
         let says = assert_refused(refused, Code::Unavailable, "MODEL_UNAVAILABLE");
         assert!(says.contains("corrupt"), "{name}: {says}");
     }
+    let refused = chat(&client, to("abort", ask("x"))).await;
+    let says = assert_refused(refused, Code::Unavailable, "MODEL_UNAVAILABLE");
+    assert!(says.contains("llama.cpp crashed on it (signal 6)"), "{says}");
     for name in &names {
         // Either it is refused or the bit does not matter; the service lives.
         if let Err(status) = chat(&client, to(name, ask("x"))).await {
@@ -259,7 +264,7 @@ async fn no_spoilt_file_takes_the_service_down() {
         let _ = set(&client, name, ModelState::Available, None).await;
         fs::remove_file(at(name)).unwrap();
     }
-    assert_eq!(states(&client).await.len(), 4);
+    assert_eq!(states(&client).await.len(), 5);
     fs::write(at("sound"), &sound).unwrap();
     chat(&client, to("sound", ask("Hello"))).await.unwrap();
     let note = fs::read_to_string(folder.path().join(".sound.gguf.checked")).unwrap();

@@ -4,53 +4,23 @@ use std::{
     fmt::Write as _,
     fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{Finding, finding};
-use crate::{output::bytes, session::Session};
+use crate::{
+    commands::models::configured::{Gateway, Model},
+    output::bytes,
+    session::Session,
+};
 
 const MEND: &str = "run ./deploy/bootstrap setup to fetch it again";
 
-/// What matters here of config.yaml. Whether all of it is right, the service is asked.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Wanted {
-    inference_gateway: Option<Gateway>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Gateway {
-    model_dir: Option<PathBuf>,
-    models: Vec<Model>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-struct Model {
-    name: String,
-    /// None for Ollama's.
-    path: Option<PathBuf>,
-    sha256: Option<String>,
-    size_bytes: Option<u64>,
-}
-
 pub(super) async fn files(session: &Session) -> Vec<Finding> {
-    // A file that cannot be read or parsed is told of by the check of the configuration.
-    let text = std::fs::read_to_string(&session.config).unwrap_or_default();
-    let file: Wanted = serde_saphyr::from_str(&text).unwrap_or_default();
-    let gateway = file.inference_gateway.unwrap_or_default();
-    let base = session.config.parent().unwrap_or(Path::new("/"));
-    let own = std::env::var_os("ALINA__INFERENCE_GATEWAY__MODEL_DIR").map(PathBuf::from);
-    let folder = own.or(gateway.model_dir).unwrap_or_else(|| PathBuf::from(".alina/models"));
-    let folder = base.join(folder);
-
-    let on_disk: Vec<Model> =
-        gateway.models.into_iter().filter(|model| model.path.is_some()).collect();
+    let Gateway { folder, models, .. } = Gateway::read(session);
+    let on_disk: Vec<Model> = models.into_iter().filter(|model| model.path.is_some()).collect();
     if on_disk.is_empty() {
         let said = "inference_gateway.models names none on this machine; only Ollama can answer";
         return vec![finding::<_, String>("model", Ok(said))];
