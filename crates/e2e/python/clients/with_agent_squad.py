@@ -20,7 +20,7 @@ def agent(name: str, description: str, streaming: bool) -> OpenAIAgent:
         model=checks.CHAT,
         streaming=streaming,
         inference_config=SETTINGS,
-        custom_system_prompt={"template": "Answer briefly."},
+        custom_system_prompt={"template": "You are a helpful assistant."},
     )
     return OpenAIAgent(options)
 

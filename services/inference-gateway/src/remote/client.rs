@@ -180,9 +180,7 @@ impl Client {
             Fault::Away(problem) => return problem,
             Fault::Late => "it took too long".to_owned(),
             Fault::Failed(cause) => cause,
-            Fault::Refused(refusal) => {
-                refusal.into_error(self.name(), &ModelName(self.name().to_owned())).to_string()
-            }
+            Fault::Refused(refusal) => format!("it refuses: {}", refusal.said()),
         };
         self.away(&cause)
     }

@@ -68,6 +68,11 @@ impl Refusal {
         Self { status, said, too_long, tokens, retry_after }
     }
 
+    /// In the server's words, or the HTTP status.
+    pub(crate) fn said(&self) -> &str {
+        &self.said
+    }
+
     /// What it means for a chat with a model of `backend`.
     pub(crate) fn into_error(self, backend: &str, name: &ModelName) -> Error {
         let backend = backend.to_owned();

@@ -5,7 +5,11 @@ use std::{io::Write, time::Duration};
 
 use alina_proto::Service;
 use alina_testkit::Suite;
-use axum::{Router, body::Body, routing::post};
+use axum::{
+    Router,
+    body::Body,
+    routing::{self, post},
+};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
@@ -249,7 +253,10 @@ async fn a_broken_answer_is_never_passed_off_as_whole() {
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let server = axum::serve(listener, Router::new().route("/api/chat", post(half)));
+    let version = async || Body::from(r#"{"version":"0.13.0"}"#);
+    let routes =
+        Router::new().route("/api/chat", post(half)).route("/api/version", routing::get(version));
+    let server = axum::serve(listener, routes);
     tokio::spawn(async move { server.await });
     let suite = gateway()
         .set("inference_gateway.ollama", json!([{ "name": "away", "url": url }]))

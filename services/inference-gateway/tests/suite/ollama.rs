@@ -111,6 +111,8 @@ async fn start(url: &str) -> alina_testkit::Suite {
         remote("vectors", "nomic-embed-text", "embedding")
     ]);
     gateway()
+        // Models of this machine would be listed, too.
+        .set("inference_gateway.model_dir", json!(env!("CARGO_TARGET_TMPDIR")))
         .set("inference_gateway.models", models)
         .set("inference_gateway.ollama", json!([{ "name": "ollama", "url": url }]))
         .start()
