@@ -94,7 +94,7 @@ async fn the_schedule_collects_without_being_asked() {
     let url = world.suite.metrics_url(Service::Optimizer);
     for line in [
         "alina_optimizer_outputs_scored_total{agent=\"writer\"} 1\n",
-        "alina_optimizer_rolling_score{agent=\"writer\"} 1\n",
+        "alina_optimizer_rolling_score{agent=\"writer\"} 1.0\n",
         "alina_optimizer_experiments_total{result=\"promoted\"} 0\n",
         "alina_optimizer_switches_pending 0\n",
     ] {
