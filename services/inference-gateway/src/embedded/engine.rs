@@ -45,8 +45,6 @@ use crate::{
 const STEP: usize = 256;
 /// The same while answers are being made, which wait for it.
 const STEP_BESIDE_ANSWERS: usize = 128;
-/// The most tokens of answers in a step, guesses included.
-const STEP_OF_ANSWERS: usize = STEP - STEP_BESIDE_ANSWERS;
 /// A beginning shared with another sequence is copied when that saves this many tokens.
 const WORTH_COPYING: usize = 64;
 
@@ -352,12 +350,10 @@ impl<'a> Batcher<'a> {
         let step = if answers == 0 { STEP } else { STEP_BESIDE_ANSWERS };
         let share = Share {
             prompt: step.checked_div(prompts).unwrap_or(0).max(1),
-            answers,
             context: self.loaded.context as usize,
-            guesses: match STEP_OF_ANSWERS.checked_div(answers) {
-                Some(each) if self.loaded.can_go_back => each.saturating_sub(1),
-                _ => 0,
-            },
+            // Sequences with more tokens than others have them calculated after the others', where
+            // the model's weights are read again: then guesses cost more than they save.
+            guesses: members.len() == 1 && self.loaded.can_go_back,
         };
         // Which slot's next token comes from which token of the batch.
         let mut outputs = Vec::with_capacity(members.len());
@@ -400,12 +396,10 @@ fn cpu_time() -> Duration {
 struct Share {
     /// Tokens of a prompt.
     prompt: usize,
-    /// How many answers there are.
-    answers: usize,
     /// Tokens that a slot has room for.
     context: usize,
-    /// Guesses at an answer.
-    guesses: usize,
+    /// Whether there may be guesses at an answer.
+    guesses: bool,
 }
 
 /// Adds a slot's next tokens to the batch. Returns those that its next tokens are chosen from,
@@ -420,8 +414,10 @@ fn fill(
     let mut guesses = Vec::new();
     let mut complete = true;
     if let Some(newest) = active.newest.take() {
-        let room = share.context.saturating_sub(slot.cached.len() + 1).min(share.guesses);
-        guesses = active.guess(&slot.cached, newest, share.answers, room);
+        if share.guesses {
+            let room = share.context.saturating_sub(slot.cached.len() + 1);
+            guesses = active.guess(&slot.cached, newest, room);
+        }
         tokens.push(newest);
         tokens.extend_from_slice(&guesses);
     } else {

@@ -42,12 +42,11 @@ impl Default for Guesser {
 
 impl Guesser {
     /// The tokens that are worth calculating beside `newest`, which follows `before`: at most
-    /// `room`, fewer the more answers (`beside`, this one included) share the step.
+    /// `room`.
     pub(super) fn guess(
         &mut self,
         before: &[LlamaToken],
         newest: LlamaToken,
-        beside: usize,
         room: usize,
     ) -> Vec<LlamaToken> {
         let text = Text { before, newest };
@@ -63,7 +62,7 @@ impl Guesser {
             return Vec::new();
         };
         let class = usize::from(text.alike(at) >= LONG);
-        let worth = worth(self.luck[class], beside).min(room);
+        let worth = worth(self.luck[class]).min(room);
         // One is guessed in any case, to learn whether it would have been right.
         let guesses = text.from(at, worth.max(1));
         self.guessed = (guesses.clone(), class);
@@ -80,12 +79,9 @@ impl Guesser {
 }
 
 /// How many guesses are worth their cost. The n-th is right with a chance of `luck` to the power
-/// of n, and then saves what a token takes in a step without guesses: itself, and its part of the
-/// step's own cost.
-fn worth(luck: f32, beside: usize) -> usize {
-    #[expect(clippy::cast_precision_loss, reason = "a few dozen answers at most")]
-    let beside = beside.max(1) as f32;
-    let least = beside / (beside + STEP_COST);
+/// of n, and then saves a step of its own.
+fn worth(luck: f32) -> usize {
+    let least = 1.0 / (1.0 + STEP_COST);
     let mut chance = luck;
     let mut worth = 0;
     while chance > least && worth < MOST {
@@ -146,7 +142,7 @@ mod tests {
         let mut guesser = Guesser { luck: [1.0; 2], ..Guesser::default() };
         let said = tokens(said);
         let (newest, before) = said.split_last().unwrap();
-        text(&guesser.guess(before, *newest, 1, room))
+        text(&guesser.guess(before, *newest, room))
     }
 
     #[test]
@@ -175,7 +171,7 @@ mod tests {
         let before = tokens("abcdabcdab");
         let newest = LlamaToken::new(b'c'.into());
         let step = |guesser: &mut Guesser, next: u8| {
-            let guesses = guesser.guess(&before, newest, 4, MOST).len();
+            let guesses = guesser.guess(&before, newest, MOST).len();
             guesser.learn(0, LlamaToken::new(next.into()));
             guesses
         };
@@ -190,10 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn guesses_cost_more_where_many_share_a_step() {
-        assert_eq!(worth(0.6, 1), 2);
-        assert_eq!(worth(0.6, 4), 0);
-        assert_eq!(worth(1.0, 4), MOST);
-        assert_eq!(worth(0.0, 1), 0);
+    fn guesses_are_worth_what_they_cost() {
+        assert_eq!(worth(0.6), 2);
+        assert_eq!(worth(0.3), 0);
+        assert_eq!(worth(1.0), MOST);
     }
 }

@@ -94,13 +94,12 @@ impl Active {
         &mut self,
         before: &[LlamaToken],
         newest: LlamaToken,
-        answers: usize,
         room: usize,
     ) -> Vec<LlamaToken> {
         // The last token is never followed by another.
         let left = self.max_tokens.saturating_sub(self.completion + 1);
         let room = room.min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.guesser.guess(before, newest, answers, room)
+        self.guesser.guess(before, newest, room)
     }
 
     fn prompt_tokens(&self) -> u32 {
