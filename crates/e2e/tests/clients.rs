@@ -13,7 +13,7 @@ use tokio::process::Command;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
-async fn passes(program: &str) {
+async fn passes(program: &str, arguments: &[&Path]) {
     let suite = Suite::builder().service(Service::InferenceGateway).start().await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/clients");
     let python = alina_testkit::home().join("clients/bin/python3");
@@ -25,6 +25,7 @@ async fn passes(program: &str) {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .arg(folder.join(program))
         .arg(suite.http_url())
+        .args(arguments)
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let output = tokio::time::timeout(DEADLINE, command.output()).await;
@@ -41,35 +42,40 @@ async fn passes(program: &str) {
 
 #[tokio::test]
 async fn openai_works() {
-    passes("with_openai.py").await;
+    passes("with_openai.py", &[]).await;
 }
 
 #[tokio::test]
 async fn ollama_works() {
-    passes("with_ollama.py").await;
+    passes("with_ollama.py", &[]).await;
 }
 
 #[tokio::test]
 async fn langchain_with_ollama_works() {
-    passes("with_langchain_ollama.py").await;
+    passes("with_langchain_ollama.py", &[]).await;
 }
 
 #[tokio::test]
 async fn langchain_with_openai_works() {
-    passes("with_langchain_openai.py").await;
+    passes("with_langchain_openai.py", &[]).await;
 }
 
 #[tokio::test]
 async fn llama_index_works() {
-    passes("with_llama_index.py").await;
+    passes("with_llama_index.py", &[]).await;
 }
 
 #[tokio::test]
 async fn autogen_works() {
-    passes("with_autogen.py").await;
+    passes("with_autogen.py", &[]).await;
 }
 
 #[tokio::test]
 async fn agent_squad_works() {
-    passes("with_agent_squad.py").await;
+    passes("with_agent_squad.py", &[]).await;
+}
+
+#[tokio::test]
+async fn embeddings_are_those_of_the_reference() {
+    passes("reference.py", &[&alina_testkit::models().join("all-MiniLM-L6-v2")]).await;
 }
