@@ -65,6 +65,7 @@ impl Vectors {
 
     /// Gives some items their vectors; tells how many there were.
     async fn batch(&self) -> Result<usize, Trouble> {
+        while self.store.count_terms().await.map_err(Trouble::Store)? > 0 {}
         let waiting = self.store.awaiting_vectors().await.map_err(Trouble::Store)?;
         self.metrics.awaiting_vectors.set(waiting);
         let items = self.store.without_vector(BATCH).await.map_err(Trouble::Store)?;
