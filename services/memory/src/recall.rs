@@ -142,8 +142,9 @@ impl Recall {
         if let Some(found) = fitting {
             let day = found.item.valid_from.date_naive();
             question.spans = vec![match side {
-                Side::Before => Span::before(day),
-                Side::After => Span::after(day),
+                // Of the day itself nobody knows.
+                Side::Before => Span::before(day.succ_opt().unwrap_or(day)),
+                Side::After => Span::since(day),
             }];
         }
         Ok(())

@@ -98,10 +98,10 @@ impl Span {
         Self { from: NaiveDate::MIN, to: day }
     }
 
-    /// All days after `day`.
+    /// `day` and all after it.
     #[must_use]
-    pub fn after(day: NaiveDate) -> Self {
-        Self { from: later(day, 1), to: NaiveDate::MAX }
+    pub fn since(day: NaiveDate) -> Self {
+        Self { from: day, to: NaiveDate::MAX }
     }
 
     fn day(day: NaiveDate) -> Self {
@@ -279,10 +279,10 @@ fn bounded(words: &[Word], found: Expression) -> Expression {
                     (vec![Span { from: first.from, to: later(last.to, length) }], 2)
                 }
                 None if link == "before" => (vec![Span::before(last.from)], 1),
-                None => (vec![Span { from: first.to, to: NaiveDate::MAX }], 1),
+                None => (vec![Span::since(first.to)], 1),
             }
         }
-        "since" => (vec![Span { from: last.from, to: NaiveDate::MAX }], 1),
+        "since" => (vec![Span::since(last.from)], 1),
         "until" | "till" => (vec![Span::before(last.to)], 1),
         "in" | "on" | "during" | "at" => (spans, 1),
         _ => (spans, 0),

@@ -60,7 +60,7 @@ pub fn without(text: &str, words: &[Word], taken: impl Fn(usize) -> bool) -> Str
     let mut from = 0;
     for (at, word) in words.iter().enumerate() {
         if taken(at) {
-            left.push_str(&text[from..word.bytes.start]);
+            left.push_str(text[from..word.bytes.start].trim_end());
             from = word.bytes.end;
         }
     }
