@@ -68,8 +68,8 @@ fn options() -> Options {
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            // Given by cargo.
-            "--bench" => {}
+            // Given by cargo, and by just for nothing.
+            "" | "--bench" => {}
             "--output" => as_json = args.next().as_deref() == Some("json"),
             "--signals" => signals = args.next().map(PathBuf::from),
             _ => folder = Some(PathBuf::from(arg)),

@@ -43,13 +43,15 @@ impl Store {
                FROM items AS seed, LATERAL (
                  (SELECT id, -row_number() OVER (ORDER BY valid_from DESC, id DESC) AS place
                     FROM items
-                   WHERE namespace = seed.namespace AND session = seed.session AND kind = 1
+                   WHERE namespace = seed.namespace AND session = seed.session AND session <> ''
+                     AND kind = 1
                      AND retracted_at IS NULL AND (valid_from, id) < (seed.valid_from, seed.id)
                    ORDER BY valid_from DESC, id DESC LIMIT $2)
                  UNION ALL
                  (SELECT id, row_number() OVER (ORDER BY valid_from, id) AS place
                     FROM items
-                   WHERE namespace = seed.namespace AND session = seed.session AND kind = 1
+                   WHERE namespace = seed.namespace AND session = seed.session AND session <> ''
+                     AND kind = 1
                      AND retracted_at IS NULL AND (valid_from, id) > (seed.valid_from, seed.id)
                    ORDER BY valid_from, id LIMIT $2)) AS near
               WHERE seed.id = ANY($1) AND seed.kind = 1 AND seed.session <> ''
