@@ -16,9 +16,9 @@ import sys
 import numpy as np
 
 PENALTY = 1e-3
-# Set by hand (see ranking.rs): the dialogues say nothing of the last three, and their turns always
+# Set by hand (see ranking.rs): the dialogues say nothing of the last four, and their turns always
 # stand beside others, which leaves nothing for an item's own words.
-BY_HAND = {"words": 1.0, "link": 1.0, "recency": 0.3, "found": 0.3}
+BY_HAND = {"words": 1.0, "link": 1.0, "recency": 0.3, "importance": 0.3, "found": 0.3}
 
 
 def read(path):
@@ -34,7 +34,8 @@ def read(path):
 
 ORDER = [
     "words", "words_before", "words_around", "meaning", "meaning_around", "meaning_session",
-    "actor", "length", "tells_when", "time", "question", "link", "recency", "found",
+    "actor", "length", "tells_when", "time", "question", "link", "recency", "importance",
+    "found",
 ]
 
 

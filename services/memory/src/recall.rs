@@ -15,7 +15,7 @@ use crate::{
         context::{self, Context},
         fusion::{self, Fused, Ranking},
         pool::{Link, Pool},
-        question::{Question, Side, possible_names},
+        question::{Question, Side, misspelt_names, possible_names},
         ranking::{self, Found},
         signals,
         time::Span,
@@ -54,13 +54,13 @@ impl Recall {
     pub(crate) async fn search(&self, scope: &Scope, query: &str) -> Result<Answer, MemoryError> {
         let limit = usize::try_from(scope.limit).unwrap_or(usize::MAX);
         let deep = Scope { limit: scope.limit.max(DEPTH), ..scope.clone() };
-        let names = possible_names(query);
-        let called = self.store.called(&scope.namespace, &names).await?;
+        let (names, misspelt) = (possible_names(query), misspelt_names(query));
+        let called = self.store.called(&scope.namespace, &names, &misspelt).await?;
         let mut question = Question::read(query, &called, scope.as_of);
         let (terms, vector, linked) = tokio::join!(
             self.store.terms(&scope.namespace, &question.content),
             self.vector_of(&question.content),
-            self.store.linked(&deep, &names),
+            self.store.linked(&deep, &names, &misspelt),
         );
         let (terms, linked) = (terms?, linked?);
         self.resolve_event(&deep, &mut question).await?;

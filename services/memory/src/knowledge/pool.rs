@@ -27,6 +27,8 @@ pub struct Candidate {
     /// The rankings that hold it, with its place in them; none when it only stands beside one that
     /// was found.
     pub places: Vec<(&'static str, u32)>,
+    /// Whether facts were learned from it.
+    pub taught: bool,
     /// How the graph links it to what the question names.
     pub link: Option<Link>,
 }

@@ -21,6 +21,11 @@ const LONGEST_NAME: usize = 3;
 /// Of a question so many words are looked at for names.
 const MOST_WORDS: usize = 64;
 
+/// Shorter words resemble too many names.
+const SHORTEST_MISSPELT: usize = 4;
+/// So many of a question's words are compared with all names there are.
+const MOST_MISSPELT: usize = 16;
+
 /// Somebody who is called as some words of a question are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Called {
@@ -70,6 +75,28 @@ pub fn possible_names(query: &str) -> Vec<String> {
     }
     names.sort_unstable();
     names.dedup();
+    names
+}
+
+/// What in `query` could be a misspelt name, in lower case: words with a capital and pairs of them,
+/// or, when nothing has one, every longer word.
+#[must_use]
+pub fn misspelt_names(query: &str) -> Vec<String> {
+    let mut words = words(query);
+    words.truncate(MOST_WORDS);
+    let ordinary = |word: &Word| BEGINNINGS.contains(&word.lower.as_str());
+    let capitals = words.iter().any(|word| word.capital && !ordinary(word));
+    let could = |word: &Word| {
+        !ordinary(word)
+            && if capitals { word.capital } else { word.lower.len() >= SHORTEST_MISSPELT }
+    };
+    let mut names = Vec::new();
+    for run in words.windows(1).chain(words.windows(2).filter(|_| capitals)) {
+        if run.iter().all(could) {
+            names.push(joined(run));
+        }
+    }
+    names.truncate(MOST_MISSPELT);
     names
 }
 
@@ -194,6 +221,12 @@ mod tests {
         let names = [called("Will", "Will", "will"), called("Rose", "Rose", "rose")];
         assert!(read("Will the price that rose fall?", &names).actors.is_empty());
         assert_eq!(read("What did Will say?", &names).actors, ["Will"]);
+    }
+
+    #[test]
+    fn misspelt_names_have_capitals_if_anything_has() {
+        assert_eq!(misspelt_names("Where does Anna Lopes work?"), ["anna", "lopes", "anna lopes"]);
+        assert_eq!(misspelt_names("where does anna work"), ["anna", "work"]);
     }
 
     #[test]

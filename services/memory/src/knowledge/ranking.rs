@@ -14,12 +14,13 @@ use super::{
 
 /// How much each signal counts, in the order of [`NAMES`].
 ///
-/// All but the first and the last three were fitted to dialogues by `benches/fit_ranking.py` (a
+/// All but the first and the last four were fitted to dialogues by `benches/fit_ranking.py` (a
 /// softmax over the candidates of each question, as in `ListNet`: Cao et al., ICML 2007;
 /// regularised). Those dialogues have no facts, were all long ago, and their turns always stand
-/// beside others: the weights of links, recency, being found by itself and an item's own words are
+/// beside others: the weights of links, recency, importance, being found by itself and an item's own words are
 /// set by hand. Each decides between candidates that are otherwise alike, and outweighs little.
-const WEIGHTS: Signals = [1.0, 2.0, 3.8, 3.5, 3.6, 4.2, 2.7, 0.7, 2.1, 4.3, -0.6, 1.0, 0.3, 0.3];
+const WEIGHTS: Signals =
+    [1.0, 2.0, 3.8, 3.5, 3.6, 4.2, 2.7, 0.7, 2.1, 4.3, -0.6, 1.0, 0.3, 0.3, 0.3];
 
 /// From these values on a signal is given as a reason.
 const SPEAKS: f64 = 0.5;

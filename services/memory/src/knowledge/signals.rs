@@ -13,7 +13,7 @@ use super::{
 };
 
 /// How many signals there are.
-pub const COUNT: usize = 14;
+pub const COUNT: usize = 15;
 /// Their names, in order.
 pub const NAMES: [&str; COUNT] = [
     "words",
@@ -29,6 +29,7 @@ pub const NAMES: [&str; COUNT] = [
     "question",
     "link",
     "recency",
+    "importance",
     "found",
 ];
 /// Signals of one candidate, in the order of [`NAMES`].
@@ -88,6 +89,7 @@ pub fn signals(
                 f64::from(episode && asks(&item.text)),
                 link(candidate),
                 recency(candidate, now),
+                f64::from(candidate.taught),
                 f64::from(!candidate.places.is_empty()),
             ]
         })

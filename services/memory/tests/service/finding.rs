@@ -175,6 +175,8 @@ async fn the_graph_brings_what_is_linked_to_a_name() {
         assert!(has(reasons(&found, "resides in Porto"), "linked to Ana"), "{found:#?}");
         assert!(found.iter().all(|found| !found.text.contains("Douro")), "three hops: {found:#?}");
     }
+    let found = search(&memory, "In which city is Acmee?").await;
+    assert!(has(reasons(&found, "resides in Porto"), "about Acme"), "{found:#?}");
 }
 
 #[tokio::test]

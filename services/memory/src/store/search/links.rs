@@ -16,18 +16,19 @@ pub struct Linked {
 }
 
 impl Store {
-    /// Facts about entities called as some of `names` (in lower case) are, or similarly, the
-    /// episodes these were learned from, and facts about what they link to.
+    /// Facts about entities called as some of `names` (in lower case) are, or similarly to one of
+    /// `misspelt`, the episodes these were learned from, and facts about what they link to.
     pub async fn linked(
         &self,
         scope: &Scope,
         names: &[String],
+        misspelt: &[String],
     ) -> Result<Vec<Linked>, MemoryError> {
         let rows = sqlx::query(
             "WITH named AS MATERIALIZED (
                SELECT id, name FROM entities WHERE namespace = $1 AND lower(name) = ANY($2)
                UNION
-               SELECT id, name FROM unnest($2) AS asked, LATERAL (
+               SELECT id, name FROM unnest($4) AS asked, LATERAL (
                  SELECT id, name FROM entities
                   WHERE namespace = $1 AND length(asked) BETWEEN 4 AND 64
                     AND lower(name) % asked AND similarity(lower(name), asked) >= 0.5
@@ -58,6 +59,7 @@ impl Store {
         .bind(&scope.namespace.0)
         .bind(names)
         .bind(scope.limit)
+        .bind(misspelt)
         .fetch_all(&self.pool)
         .await?;
         let mut linked = Vec::with_capacity(rows.len());

@@ -89,6 +89,7 @@ impl Store {
                SELECT query::tsquery, 1::bigint << (n - 1)::int AS bit
                  FROM unnest($6::text[]) WITH ORDINALITY AS t (query, n))
              SELECT {COLUMNS}, length(tsv) AS length, 1 - (embedding <=> $7) AS meaning,
+                    EXISTS (SELECT FROM facts WHERE episode_id = items.id) AS taught,
                     coalesce((SELECT sum(bit) FROM asked WHERE tsv @@ query), 0)::bigint AS terms
                FROM items WHERE id = ANY($5) AND {SCOPE}"
         );
@@ -103,6 +104,7 @@ impl Store {
                     terms: u32::try_from(terms).unwrap_or(0),
                     length: length.unsigned_abs(),
                     meaning: row.try_get("meaning")?,
+                    taught: row.try_get("taught")?,
                     places: Vec::new(),
                     link: None,
                 })

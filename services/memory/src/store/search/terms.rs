@@ -81,17 +81,19 @@ impl Store {
         Ok(terms)
     }
 
-    /// Who is called as some of `names`, in lower case, are: exactly so, or else similarly.
+    /// Who is called as some of `names`, in lower case, are; or similarly to one of `misspelt` that
+    /// nobody is called exactly.
     pub async fn called(
         &self,
         namespace: &Namespace,
         names: &[String],
+        misspelt: &[String],
     ) -> Result<Vec<Called>, MemoryError> {
         let rows = sqlx::query(
             "SELECT actor, called, lower(called) AS asked FROM actors
               WHERE namespace = $1 AND lower(called) = ANY($2)
              UNION
-             SELECT actor, called, asked FROM unnest($2) AS asked, LATERAL (
+             SELECT actor, called, asked FROM unnest($3) AS asked, LATERAL (
                SELECT actor, called FROM actors
                 WHERE namespace = $1 AND length(asked) BETWEEN 4 AND 64
                   AND lower(called) % asked AND similarity(lower(called), asked) >= 0.5
@@ -102,6 +104,7 @@ impl Store {
         )
         .bind(&namespace.0)
         .bind(names)
+        .bind(misspelt)
         .fetch_all(&self.pool)
         .await?;
         rows.iter()
