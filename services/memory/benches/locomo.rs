@@ -6,9 +6,9 @@
 //! [--signals FILE]` after `cargo build -p alina-memory -p alina-inference-gateway`; without FOLDER
 //! that which `ALINA_LOCOMO` names.
 //!
-//! FOLDER holds conversations of LoCoMo (Maharana et al., ACL 2024), a JSON file each, as its
-//! authors publish them: `session_1` with turns and `session_1_date_time` and so on, beside the
-//! list `qa`. It is not part of this repository. Every turn is given to `Remember`, in a namespace
+//! FOLDER holds conversations of LoCoMo (Maharana et al., ACL 2024), in JSON as its authors
+//! publish them: `session_1` with turns, `session_1_date_time` and so on, by themselves or in
+//! `conversation`, and the list `qa`; one in a file, or a list of several. It is not part of this repository. Every turn is given to `Remember`, in a namespace
 //! for each conversation; then each question is asked with `Search`. Questions of category 5 (that
 //! have no answer) are left out.
 //!

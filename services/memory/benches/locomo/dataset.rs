@@ -30,6 +30,8 @@ pub(crate) struct Question {
     pub(crate) evidence: BTreeSet<String>,
 }
 
+/// More than any conversation has.
+const MOST_SESSIONS: usize = 1_000;
 /// Questions without an answer.
 const UNANSWERABLE: u64 = 5;
 
@@ -43,27 +45,39 @@ pub(crate) fn read(folder: &Path) -> Vec<Conversation> {
         .collect();
     paths.sort();
     assert!(!paths.is_empty(), "{} holds no conversation", folder.display());
-    paths.iter().map(|path| conversation(path)).collect()
+    paths.iter().flat_map(|path| file(path)).collect()
 }
 
-fn conversation(path: &Path) -> Conversation {
+/// A conversation by itself, or a list of several.
+fn file(path: &Path) -> Vec<Conversation> {
     let text = fs::read(path).expect("a readable file");
-    let root: Value = serde_json::from_slice(&text).expect("a conversation in JSON");
-    let name = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+    let root: Value = serde_json::from_slice(&text).expect("conversations in JSON");
+    let stem = path.file_stem().expect("a file has a name").to_string_lossy();
+    match root {
+        Value::Array(list) => {
+            let numbered = (1..).zip(&list);
+            numbered.map(|(number, one)| conversation(&format!("{stem}-{number}"), one)).collect()
+        }
+        one => vec![conversation(&stem, &one)],
+    }
+}
+
+fn conversation(name: &str, root: &Value) -> Conversation {
+    // The sessions stand beside the questions, or in a part of their own.
+    let sessions = root.get("conversation").unwrap_or(root);
     let mut turns = Vec::new();
-    for number in 1.. {
+    for number in 1..=MOST_SESSIONS {
         let session = format!("session_{number}");
-        let Some(at) = root.get(format!("{session}_date_time")).and_then(Value::as_str) else {
-            break;
-        };
-        let at = time(at);
-        let said = root.get(&session).and_then(Value::as_array);
-        turns.extend(said.into_iter().flatten().map(|turn| self::turn(turn, &session, at)));
+        let at = sessions.get(format!("{session}_date_time")).and_then(Value::as_str).map(time);
+        let said = sessions.get(&session).and_then(Value::as_array);
+        if let (Some(at), Some(said)) = (at, said) {
+            turns.extend(said.iter().map(|turn| self::turn(turn, &session, at)));
+        }
     }
     let ids: BTreeSet<&str> = turns.iter().map(|turn: &Turn| turn.id.as_str()).collect();
     let asked = root.get("qa").and_then(Value::as_array).expect("questions");
     let questions = asked.iter().filter_map(|asked| question(asked, &ids)).collect();
-    Conversation { name, turns, questions }
+    Conversation { name: name.to_owned(), turns, questions }
 }
 
 fn turn(turn: &Value, session: &str, at: Timestamp) -> Turn {

@@ -140,3 +140,72 @@ fn reasons(candidate: &Candidate, signals: &Signals, question: &Question) -> Vec
 }
 
 const _: () = assert!(WEIGHTS.len() == COUNT);
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn candidate(number: u128, text: &str, terms: u32, meaning: Option<f64>) -> Candidate {
+        let at = DateTime::UNIX_EPOCH + TimeDelta::days(number as i64);
+        let item = Item {
+            id: Uuid::from_u128(number),
+            kind: Kind::Episode,
+            text: text.to_owned(),
+            source: String::new(),
+            actor: "Ana".to_owned(),
+            session: "1".to_owned(),
+            valid_from: at,
+            valid_to: None,
+            recorded_at: at,
+        };
+        let places = vec![("text", number as u32)];
+        Candidate { item, terms, length: 5, meaning, places, taught: false, link: None }
+    }
+
+    fn texts(question: &str, pool: Pool) -> Vec<String> {
+        let question = Question::read(question, &[], DateTime::UNIX_EPOCH);
+        let found = rank(&question, &[1.0, 0.5], pool, DateTime::UNIX_EPOCH, 10);
+        found.into_iter().map(|found| found.item.text).collect()
+    }
+
+    #[test]
+    fn rare_words_meaning_and_what_stands_beside_decide() {
+        let rarer = vec![candidate(1, "frequent", 0b10, None), candidate(2, "rare", 0b01, None)];
+        let pool = Pool { candidates: rarer, neighbours: Vec::new() };
+        assert_eq!(texts("q", pool), ["rare", "frequent"]);
+
+        let nearer = vec![candidate(1, "far", 1, Some(0.2)), candidate(2, "near", 1, Some(0.6))];
+        let pool = Pool { candidates: nearer, neighbours: Vec::new() };
+        assert_eq!(texts("q", pool), ["near", "far"]);
+
+        let alike = ["question", "answer", "other"].into_iter().zip(1..);
+        let alike = alike.map(|(text, n)| candidate(n, text, u32::from(n == 1), None)).collect();
+        let neighbours = vec![(Uuid::from_u128(1), Uuid::from_u128(2))];
+        let pool = Pool { candidates: alike, neighbours };
+        assert_eq!(texts("q", pool), ["question", "answer", "other"]);
+    }
+
+    #[test]
+    fn what_has_no_vector_yet_is_not_put_last() {
+        let candidates = vec![
+            candidate(1, "near", 1, Some(0.6)),
+            candidate(2, "new", 1, None),
+            candidate(3, "far", 1, Some(0.2)),
+        ];
+        let pool = Pool { candidates, neighbours: Vec::new() };
+        assert_eq!(texts("q", pool), ["near", "new", "far"]);
+    }
+
+    #[test]
+    fn the_same_text_is_given_once_and_counted() {
+        let candidates = vec![candidate(1, "Same!", 1, None), candidate(2, "same", 1, None)];
+        let question = Question::read("q", &[], DateTime::UNIX_EPOCH);
+        let pool = Pool { candidates, neighbours: Vec::new() };
+        let found = rank(&question, &[1.0], pool, DateTime::UNIX_EPOCH, 10);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].reasons, ["text rank 2", "said 2 times"], "the later one is kept");
+    }
+}

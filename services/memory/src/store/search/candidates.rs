@@ -15,6 +15,8 @@ use crate::{
 /// The text index is asked for the rarest terms only, as long as they occur in so many items: more
 /// would have to be read and ranked one by one.
 const MOST_MATCHES: i64 = 3_000;
+/// Of items whose words are all frequent some are as good as others.
+const ENOUGH_OF_FREQUENT: i64 = 1_000;
 /// Of a span of time so many items are compared.
 const MOST_OF_TIME: i64 = 2_000;
 /// What is said of a time is mostly said within so many days after it.
@@ -35,16 +37,17 @@ impl Store {
                SELECT id, tsv FROM items WHERE {SCOPE} AND tsv @@ $7::text::tsquery LIMIT $8)
              SELECT id FROM found
               ORDER BY (SELECT sum(weight) FROM asked WHERE tsv @@ query)
-                         / (1 + 0.9 * (0.6 + 0.4 * length(tsv) / 15.0)) DESC, id DESC
+                         / (1 + 0.9::float8 * (0.6::float8 + 0.4::float8 * length(tsv) / 15)) DESC, id DESC
               LIMIT $9"
         );
+        let (selecting, most) = selecting(terms);
         let weights = terms.weights().unwrap_or_else(|| vec![1.0; terms.queries.len()]);
         let query = scope
             .bind(sqlx::query(AssertSqlSafe(sql)))
             .bind(&terms.queries)
             .bind(weights)
-            .bind(selecting(terms))
-            .bind(2 * MOST_MATCHES)
+            .bind(selecting)
+            .bind(most)
             .bind(scope.limit);
         ids(&query.fetch_all(&self.pool).await?)
     }
@@ -102,8 +105,9 @@ impl Store {
     }
 }
 
-/// Any of the rarest terms; when already the rarest is frequent, it together with the next.
-fn selecting(terms: &Terms) -> String {
+/// Any of the rarest terms; when already the rarest is frequent, it together with the next. With how
+/// many matches are enough.
+fn selecting(terms: &Terms) -> (String, i64) {
     let mut matches = 0;
     let mut rare = Vec::new();
     for (query, items) in terms.queries.iter().zip(&terms.items) {
@@ -115,9 +119,10 @@ fn selecting(terms: &Terms) -> String {
     }
     if rare.is_empty() {
         let rarest = terms.queries.iter().take(2).map(|query| format!("({query})"));
-        return rarest.collect::<Vec<_>>().join(" & ");
+        return (rarest.collect::<Vec<_>>().join(" & "), ENOUGH_OF_FREQUENT);
     }
-    rare.join(" | ")
+    // Counts lag behind a little.
+    (rare.join(" | "), 2 * MOST_MATCHES)
 }
 
 fn ids(rows: &[sqlx::postgres::PgRow]) -> Result<Vec<Uuid>, MemoryError> {

@@ -119,7 +119,7 @@ impl Store {
     }
 
     /// Counts the words of items written lately; tells how many items there were.
-    pub async fn count_terms(&self) -> Result<u64, MemoryError> {
+    pub async fn count_terms(&self) -> Result<usize, MemoryError> {
         let mut transaction = self.pool.begin().await?;
         let sql = format!(
             "WITH taken AS (
@@ -141,7 +141,7 @@ impl Store {
         let mut count = 0;
         for row in &rows {
             touch(&mut transaction, &Namespace(row.try_get(0)?)).await?;
-            count = row.try_get::<i64, _>(1)?.unsigned_abs();
+            count = usize::try_from(row.try_get::<i64, _>(1)?).unwrap_or(usize::MAX);
         }
         transaction.commit().await?;
         Ok(count)
