@@ -31,6 +31,7 @@ CREATE TABLE uncounted (
 CREATE INDEX items_session ON items (namespace, session, valid_from, id)
   WHERE kind = 1 AND session <> '';
 CREATE INDEX items_time ON items (namespace, valid_from) WHERE kind = 1;
+CREATE INDEX items_actor ON items (namespace, actor, valid_from) WHERE kind = 1 AND actor <> '';
 CREATE INDEX facts_episode ON facts (episode_id) WHERE episode_id IS NOT NULL;
 
 CREATE FUNCTION note_items() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -89,6 +89,10 @@ impl Recall {
                 rankings.push(("actor", theirs));
             }
         }
+        // A name alone asks for what its bearer said.
+        if rankings.iter().all(|(_, ids)| ids.is_empty()) && !question.actors.is_empty() {
+            rankings.push(("actor", self.store.by_actors(scope, &question.actors).await?));
+        }
         let selective = |span: &&Span| span.days() <= SELECTIVE_DAYS;
         for span in question.spans.iter().filter(selective).rev().take(SELECTIVE_SPANS) {
             let of_time = self.store.by_time(scope, span, vector).await?;

@@ -116,8 +116,9 @@ async fn who_is_named_is_heard_first_even_if_misspelt() {
     }
     let found = search(&memory, "what does the planner know of pottery").await;
     assert!(has(&found[0].reasons, "said by agent:planner"), "{found:#?}");
-    // Names alone are looked for in texts.
-    assert!(search(&memory, "Caroline").await.is_empty(), "nobody speaks of Caroline");
+    // A name alone asks for what its bearer said.
+    let found = search(&memory, "Caroline").await;
+    assert_eq!((found.len(), found[0].actor.as_str()), (1, "Caroline"), "{found:#?}");
 }
 
 #[tokio::test]

@@ -59,7 +59,11 @@ impl Store {
         vector: &Vector,
         actors: &[String],
     ) -> Result<Vec<Uuid>, MemoryError> {
-        let whose = if actors.is_empty() { "$7 = $7" } else { "actor = ANY($7)" };
+        let whose = if actors.is_empty() {
+            "$7 = $7"
+        } else {
+            "kind = 1 AND actor <> '' AND actor = ANY($7)"
+        };
         let sql = format!(
             "SELECT id FROM items WHERE {SCOPE} AND embedding IS NOT NULL AND {whose}
               ORDER BY embedding <=> $5 LIMIT $6"
@@ -92,6 +96,21 @@ impl Store {
             .bind(MOST_OF_TIME)
             .bind(vector)
             .bind(scope.limit);
+        ids(&query.fetch_all(&self.pool).await?)
+    }
+
+    /// What these actors said last.
+    pub async fn by_actors(
+        &self,
+        scope: &Scope,
+        actors: &[String],
+    ) -> Result<Vec<Uuid>, MemoryError> {
+        let sql = format!(
+            "SELECT id FROM items
+              WHERE {SCOPE} AND kind = 1 AND actor <> '' AND actor = ANY($5)
+              ORDER BY valid_from DESC, id DESC LIMIT $6"
+        );
+        let query = scope.bind(sqlx::query(AssertSqlSafe(sql))).bind(actors).bind(scope.limit);
         ids(&query.fetch_all(&self.pool).await?)
     }
 
