@@ -50,6 +50,11 @@ audit:
 bench-inference:
     cargo bench -p alina-inference-gateway
 
+# Recall of the memory's search on a folder of LoCoMo conversations (see the bench's own page)
+bench-memory folder=env("ALINA_LOCOMO", "") *args:
+    cargo build -p alina-memory -p alina-inference-gateway
+    cargo bench --profile dev -p alina-memory --bench locomo -- "$@"
+
 # Fit the suite to this machine and write .env for Docker Compose
 plan:
     {{alina}} plan

@@ -1,11 +1,21 @@
 //! Knowledge graph, retrieval, action log and memory bank.
 //!
 //! A write goes `grpc` → `store`, in one transaction, and is acknowledged after its commit; vectors
-//! follow in the background (`vectors`). A read goes `grpc` → `cache` → `recall`, which asks the
-//! `store` for the best by text and by vector and fuses them (`knowledge`).
+//! follow in the background (`vectors`), and so do counts of words. A read goes `grpc` → `cache` →
+//! `recall`:
 //!
-//! - `knowledge`: what is remembered, how rankings are fused, how a context is packed, how markdown
-//!   falls into sections
+//! 1. The question is understood: whom it names, of when it is, what it is about (`question`,
+//!    `time`).
+//! 2. The `store` gives the best by words, by vector, by time and by the graph, some tens each from
+//!    an index; these are fused by reciprocal rank (`fusion`).
+//! 3. They and what was said beside the best of them make a `pool` of some hundreds, which is
+//!    measured in one query and ranked by `signals` (`ranking`).
+//!
+//! Of the cost only the indexes' part grows with what is stored. How well it finds is measured by
+//! `benches/locomo.rs`.
+//!
+//! - `knowledge`: what is remembered, how a question is understood and candidates are ranked, how a
+//!   context is packed, how markdown falls into sections
 //! - `store`: SQL, and only SQL
 //! - `cache`: Redis, never the only copy
 

@@ -1,26 +1,40 @@
-//! Finding what matters: by words and by meaning, fused.
+//! Finding what matters: candidates by words, by meaning, by time and by the graph, fused into a
+//! pool; the pool, with what was said beside its best, ranked by what speaks for each.
 
-use std::time::Duration;
+use std::collections::HashMap;
 
 use alina_client::{PeerChannel, deadline};
 use alina_proto::inference::v1::{EmbedRequest, inference_service_client::InferenceServiceClient};
+use pgvector::Vector;
+use std::time::Duration;
 
 use crate::{
     error::MemoryError,
     knowledge::{
         Kind,
         context::{self, Context},
-        fusion::{self, Found},
+        fusion::{self, Fused, Ranking},
+        pool::{Link, Pool},
+        question::{Question, Side, misspelt_names, possible_names},
+        ranking::{self, Found},
+        signals,
+        time::Span,
     },
-    store::{DIMENSIONS, Scope, Store},
+    store::{DIMENSIONS, Linked, Scope, Store, Terms, weight},
 };
 
 /// How long the query's vector is waited for.
 const EMBED_WITHIN: Duration = Duration::from_secs(2);
 /// Of each ranking that is fused.
-const DEPTH: i64 = 50;
+const DEPTH: i64 = 100;
+/// So many of the best fused have what was said beside them looked at.
+const SEEDS: usize = 64;
 /// A context is filled up with the latest when fewer were found.
 const ENOUGH: usize = 8;
+/// A longer span of time holds too much to bring candidates of its own.
+const SELECTIVE_DAYS: i64 = 100;
+/// So many spans bring candidates of their own: a month of any year is many.
+const SELECTIVE_SPANS: usize = 16;
 
 /// Reads the store with the help of the embedding model.
 #[derive(Debug, Clone)]
@@ -40,13 +54,104 @@ impl Recall {
     pub(crate) async fn search(&self, scope: &Scope, query: &str) -> Result<Answer, MemoryError> {
         let limit = usize::try_from(scope.limit).unwrap_or(usize::MAX);
         let deep = Scope { limit: scope.limit.max(DEPTH), ..scope.clone() };
-        let (text, vector) = tokio::join!(self.store.by_text(&deep, query), self.vector_of(query));
-        let mut rankings = vec![("text", text?)];
-        let vectors_used = vector.is_some();
+        let (names, misspelt) = (possible_names(query), misspelt_names(query));
+        let called = self.store.called(&scope.namespace, &names, &misspelt).await?;
+        let mut question = Question::read(query, &called, scope.as_of);
+        let (terms, vector, linked) = tokio::join!(
+            self.store.terms(&scope.namespace, &question.content),
+            self.vector_of(&question.content),
+            self.store.linked(&deep, &names, &misspelt),
+        );
+        let (terms, linked) = (terms?, linked?);
+        self.resolve_event(&deep, &mut question).await?;
+        let rankings = self.rankings(&deep, &question, &terms, vector.as_ref(), &linked).await?;
+        let fused = fusion::fuse(&rankings);
+        let pool = self.pool(&deep, &fused, linked, &terms, vector.as_ref()).await?;
+        let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
+        let found = ranking::rank(&question, &weights, pool, scope.as_of, limit);
+        Ok(Answer { found, vectors_used: vector.is_some() })
+    }
+
+    /// The candidates, ranked in different ways.
+    async fn rankings(
+        &self,
+        scope: &Scope,
+        question: &Question,
+        terms: &Terms,
+        vector: Option<&Vector>,
+        linked: &[Linked],
+    ) -> Result<Vec<Ranking>, MemoryError> {
+        let mut rankings = vec![("text", self.store.by_words(scope, terms).await?)];
         if let Some(vector) = vector {
-            rankings.push(("vector", self.store.by_vector(&deep, vector).await?));
+            rankings.push(("vector", self.store.by_vector(scope, vector, &[]).await?));
+            if !question.actors.is_empty() {
+                let theirs = self.store.by_vector(scope, vector, &question.actors).await?;
+                rankings.push(("actor", theirs));
+            }
         }
-        Ok(Answer { found: fusion::fuse(rankings, limit), vectors_used })
+        // A name alone asks for what its bearer said.
+        if rankings.iter().all(|(_, ids)| ids.is_empty()) && !question.actors.is_empty() {
+            rankings.push(("actor", self.store.by_actors(scope, &question.actors).await?));
+        }
+        let selective = |span: &&Span| span.days() <= SELECTIVE_DAYS;
+        for span in question.spans.iter().filter(selective).rev().take(SELECTIVE_SPANS) {
+            let of_time = self.store.by_time(scope, span, vector).await?;
+            if !of_time.is_empty() {
+                rankings.push(("time", of_time));
+                break;
+            }
+        }
+        if !linked.is_empty() {
+            rankings.push(("graph", linked.iter().map(|linked| linked.id).collect()));
+        }
+        Ok(rankings)
+    }
+
+    /// What was fused, with what was said beside the best of it.
+    async fn pool(
+        &self,
+        scope: &Scope,
+        fused: &[Fused],
+        linked: Vec<Linked>,
+        terms: &Terms,
+        vector: Option<&Vector>,
+    ) -> Result<Pool, MemoryError> {
+        let ids = fused.iter().map(|fused| fused.id).collect();
+        let seeds: Vec<_> = fused.iter().take(SEEDS).map(|fused| fused.id).collect();
+        let mut pool = self.store.pool(scope, ids, &seeds, terms, vector).await?;
+        let mut places: HashMap<_, _> =
+            fused.iter().map(|fused| (fused.id, fused.places.clone())).collect();
+        let mut links: HashMap<_, Link> =
+            linked.into_iter().map(|linked| (linked.id, linked.link)).collect();
+        for candidate in &mut pool.candidates {
+            candidate.places = places.remove(&candidate.item.id).unwrap_or_default();
+            candidate.link = links.remove(&candidate.item.id);
+        }
+        Ok(pool)
+    }
+
+    /// "before the move": the time of what fits "the move" best stands for it.
+    async fn resolve_event(
+        &self,
+        scope: &Scope,
+        question: &mut Question,
+    ) -> Result<(), MemoryError> {
+        let Some((side, event)) = &question.event else { return Ok(()) };
+        let terms = self.store.terms(&scope.namespace, event).await?;
+        let best = Scope { limit: 1, ..scope.clone() };
+        let ids = self.store.by_words(&best, &terms).await?;
+        let pool = self.store.pool(&best, ids, &[], &terms, None).await?;
+        let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
+        let fitting = pool.candidates.iter().find(|found| signals::fits(found.terms, &weights));
+        if let Some(found) = fitting {
+            let day = found.item.valid_from.date_naive();
+            question.spans = vec![match side {
+                // Of the day itself nobody knows.
+                Side::Before => Span::before(day.succ_opt().unwrap_or(day)),
+                Side::After => Span::since(day),
+            }];
+        }
+        Ok(())
     }
 
     /// The best for `query`, and the latest, packed into `budget` tokens.
@@ -56,7 +161,7 @@ impl Recall {
         query: &str,
         budget: u32,
     ) -> Result<(Context, bool), MemoryError> {
-        let Answer { mut found, vectors_used } = self.search(scope, query).await?;
+        let Answer { mut found, vectors_used } = Box::pin(self.search(scope, query)).await?;
         // An entity's bare name tells nothing.
         found.retain(|found| found.item.kind != Kind::Entity);
         if found.len() < ENOUGH {
@@ -64,14 +169,14 @@ impl Recall {
             let recent = Scope { kinds, limit: ENOUGH as i64, ..scope.clone() };
             for item in self.store.recent(&recent).await? {
                 if found.iter().all(|found| found.item.text != item.text) {
-                    found.push(Found { item, score: 0.0, reasons: vec!["recent".to_owned()] });
+                    found.push(Found::recent(item));
                 }
             }
         }
         Ok((context::pack(found, budget), vectors_used))
     }
 
-    async fn vector_of(&self, query: &str) -> Option<Vec<f32>> {
+    async fn vector_of(&self, query: &str) -> Option<Vector> {
         let request = EmbedRequest {
             texts: vec![query.to_owned()],
             agent: "memory".to_owned(),
@@ -83,7 +188,7 @@ impl Recall {
             Ok(answer) => {
                 let vector = answer.into_inner().embeddings.pop()?.values;
                 // Another model than the stored vectors are of: words alone must do.
-                (vector.len() == DIMENSIONS).then_some(vector)
+                (vector.len() == DIMENSIONS).then(|| Vector::from(vector))
             }
             Err(status) => {
                 tracing::debug!(%status, "searching without vectors");
@@ -91,4 +196,15 @@ impl Recall {
             }
         }
     }
+}
+
+/// Weights of terms in a store that is not counted yet: by how many of the pool have them.
+fn of_pool(terms: &Terms, pool: &Pool) -> Vec<f64> {
+    let all = i64::try_from(pool.candidates.len()).unwrap_or(i64::MAX);
+    (0..terms.queries.len())
+        .map(|n| {
+            let having = pool.candidates.iter().filter(|one| one.terms >> n & 1 == 1).count();
+            weight(i64::try_from(having).unwrap_or(all), all)
+        })
+        .collect()
 }

@@ -1,5 +1,5 @@
-//! Items get their vectors in the background: writing waits for no model, and what was written
-//! while the inference-gateway was away is caught up with.
+//! Items get their vectors, and have their words counted, in the background: writing waits for no
+//! model, and what was written while the inference-gateway was away is caught up with.
 
 use std::{sync::Arc, time::Duration};
 
@@ -56,20 +56,35 @@ impl Vectors {
                         }
                         Trouble::Inference(status) => tracing::warn!(%status, "vectors wait"),
                     }
-                    tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
+                    self.pause(pause.mul_f64(0.5 + rand::random::<f64>())).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
     }
 
-    /// Gives some items their vectors; tells how many there were.
+    /// Waits so long for the model; what is written meanwhile has its words counted, which needs none.
+    async fn pause(&self, length: Duration) {
+        let over = tokio::time::sleep(length);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                () = self.written.notified() => {
+                    while let Ok(1..) = self.store.count_terms().await {}
+                }
+            }
+        }
+    }
+
+    /// Counts the words of some items and gives some their vectors; tells how many there were.
     async fn batch(&self) -> Result<usize, Trouble> {
+        let counted = self.store.count_terms().await.map_err(Trouble::Store)?;
         let waiting = self.store.awaiting_vectors().await.map_err(Trouble::Store)?;
         self.metrics.awaiting_vectors.set(waiting);
         let items = self.store.without_vector(BATCH).await.map_err(Trouble::Store)?;
         if items.is_empty() {
-            return Ok(0);
+            return Ok(counted);
         }
         let count = items.len();
         match self.embed(&items).await {

@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 
 use crate::{
     error::MemoryError,
-    knowledge::{Item, Kind, Namespace, NewEpisode, NewFact, fusion::Found},
+    knowledge::{Item, Kind, Namespace, NewEpisode, NewFact, ranking::Found, signals::NAMES},
     store::{Action, Document, Entity, NewAction, Scope},
 };
 
@@ -197,8 +197,15 @@ pub(super) fn checked_documents(
     Ok((namespace, documents.collect()))
 }
 
+/// A result that tells its signals.
+pub(super) fn explained_response(found: Found) -> SearchResult {
+    let signals = NAMES.iter().zip(found.signals);
+    let signals = signals.map(|(name, value)| ((*name).to_owned(), value)).collect();
+    SearchResult { signals, ..result_response(found) }
+}
+
 pub(super) fn result_response(found: Found) -> SearchResult {
-    let Found { item, score, reasons } = found;
+    let Found { item, score, reasons, .. } = found;
     let kind = match item.kind {
         Kind::Episode => ItemKind::Episode,
         Kind::Fact => ItemKind::Fact,
@@ -217,6 +224,7 @@ pub(super) fn result_response(found: Found) -> SearchResult {
         valid_from: Some(timestamp(item.valid_from)),
         valid_to: item.valid_to.map(timestamp),
         recorded_at: Some(timestamp(item.recorded_at)),
+        ..SearchResult::default()
     }
 }
 

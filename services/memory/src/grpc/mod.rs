@@ -18,7 +18,8 @@ use tonic::{Request, Response, Status};
 
 use self::convert::{
     checked_action, checked_documents, checked_name, checked_namespace, checked_remember,
-    checked_scope, citation, entity_response, failure, learned, result_response,
+    checked_scope, citation, entity_response, explained_response, failure, learned,
+    result_response,
 };
 use crate::{
     cache::{Cache, Key as CacheKey},
@@ -91,8 +92,9 @@ impl MemoryService for Grpc {
         let scope = checked_scope(&request)?;
         let read = async {
             let answer = self.recall.search(&scope, &request.query).await.map_err(failure)?;
+            let wire = if request.explain { explained_response } else { result_response };
             let response = SearchResponse {
-                results: answer.found.into_iter().map(result_response).collect(),
+                results: answer.found.into_iter().map(wire).collect(),
                 vectors_used: answer.vectors_used,
             };
             // Without vectors the answer is less than it could be in a moment.

@@ -1,6 +1,6 @@
 //! What a model is given to know: the best of what was found, cited, within a budget of tokens.
 
-use super::{Item, fusion::Found};
+use super::{Item, ranking::Found};
 
 /// One line is at most this share of the budget, so that several fit.
 const LARGEST_SHARE: u32 = 2;
@@ -96,7 +96,7 @@ mod tests {
             valid_to: None,
             recorded_at: at,
         };
-        Found { item, score: 1.0, reasons: Vec::new() }
+        Found::recent(item)
     }
 
     #[test]

@@ -3,6 +3,12 @@
 pub mod context;
 pub mod fusion;
 pub mod markdown;
+pub mod pool;
+pub mod question;
+pub mod ranking;
+pub mod signals;
+pub mod time;
+pub mod words;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 pub use actions::{Action, NewAction};
 pub use bank::Document;
-pub use search::{Entity, Scope};
+pub use search::{Entity, Linked, Scope, Terms, weight};
 
 use crate::{
     error::MemoryError,

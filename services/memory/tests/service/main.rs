@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod finding;
 mod reading;
 mod writing;
 

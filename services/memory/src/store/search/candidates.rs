@@ -1,0 +1,149 @@
+//! The best by words, by meaning and by time: ids, from indexes.
+
+use chrono::NaiveTime;
+use pgvector::Vector;
+use sqlx::{AssertSqlSafe, Row};
+use uuid::Uuid;
+
+use super::{SCOPE, Scope, Terms};
+use crate::{
+    error::MemoryError,
+    knowledge::{Item, time::Span},
+    store::{COLUMNS, Store, item},
+};
+
+/// The text index is asked for the rarest terms only, as long as they occur in so many items: more
+/// would have to be read and ranked one by one.
+const MOST_MATCHES: i64 = 3_000;
+/// Of items whose words are all frequent some are as good as others.
+const ENOUGH_OF_FREQUENT: i64 = 1_000;
+/// Of a span of time so many items are compared.
+const MOST_OF_TIME: i64 = 2_000;
+/// What is said of a time is mostly said within so many days after it.
+const TOLD_WITHIN_DAYS: i64 = 14;
+
+impl Store {
+    /// Items in which terms occur, those with the most and rarest first. A long item's terms count
+    /// a little less: the length normalisation of BM25 (Robertson and Zaragoza 2009; k1 0.9, b 0.4,
+    /// an average of 15 words).
+    pub async fn by_words(&self, scope: &Scope, terms: &Terms) -> Result<Vec<Uuid>, MemoryError> {
+        if terms.queries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "WITH asked AS MATERIALIZED (
+               SELECT query::tsquery, weight FROM unnest($5::text[], $6::float8[]) AS t (query, weight)),
+             found AS MATERIALIZED (
+               SELECT id, tsv FROM items WHERE {SCOPE} AND tsv @@ $7::text::tsquery LIMIT $8)
+             SELECT id FROM found
+              ORDER BY (SELECT sum(weight) FROM asked WHERE tsv @@ query)
+                         / (1 + 0.9::float8 * (0.6::float8 + 0.4::float8 * length(tsv) / 15)) DESC, id DESC
+              LIMIT $9"
+        );
+        let (selecting, most) = selecting(terms);
+        let weights = terms.weights().unwrap_or_else(|| vec![1.0; terms.queries.len()]);
+        let query = scope
+            .bind(sqlx::query(AssertSqlSafe(sql)))
+            .bind(&terms.queries)
+            .bind(weights)
+            .bind(selecting)
+            .bind(most)
+            .bind(scope.limit);
+        ids(&query.fetch_all(&self.pool).await?)
+    }
+
+    /// Items whose meaning is nearest to `vector`; of these actors only, if any are given.
+    pub async fn by_vector(
+        &self,
+        scope: &Scope,
+        vector: &Vector,
+        actors: &[String],
+    ) -> Result<Vec<Uuid>, MemoryError> {
+        let whose = if actors.is_empty() {
+            "$7 = $7"
+        } else {
+            "kind = 1 AND actor <> '' AND actor = ANY($7)"
+        };
+        let sql = format!(
+            "SELECT id FROM items WHERE {SCOPE} AND embedding IS NOT NULL AND {whose}
+              ORDER BY embedding <=> $5 LIMIT $6"
+        );
+        let query = scope.bind(sqlx::query(AssertSqlSafe(sql)));
+        let query = query.bind(vector).bind(scope.limit).bind(actors);
+        ids(&query.fetch_all(&self.pool).await?)
+    }
+
+    /// Episodes of a span of time and shortly after it; the nearest to `vector` first, or without
+    /// one the latest.
+    pub async fn by_time(
+        &self,
+        scope: &Scope,
+        span: &Span,
+        vector: Option<&Vector>,
+    ) -> Result<Vec<Uuid>, MemoryError> {
+        let until = span.to.checked_add_signed(chrono::TimeDelta::days(TOLD_WITHIN_DAYS));
+        let sql = format!(
+            "WITH found AS MATERIALIZED (
+               SELECT id, embedding, valid_from FROM items
+                WHERE {SCOPE} AND kind = 1 AND valid_from >= $5 AND valid_from < $6 LIMIT $7)
+             SELECT id FROM found
+              ORDER BY embedding <=> $8 NULLS LAST, valid_from DESC, id DESC LIMIT $9"
+        );
+        let query = scope
+            .bind(sqlx::query(AssertSqlSafe(sql)))
+            .bind(span.from.and_time(NaiveTime::MIN).and_utc())
+            .bind(until.unwrap_or(span.to).and_time(NaiveTime::MIN).and_utc())
+            .bind(MOST_OF_TIME)
+            .bind(vector)
+            .bind(scope.limit);
+        ids(&query.fetch_all(&self.pool).await?)
+    }
+
+    /// What these actors said last.
+    pub async fn by_actors(
+        &self,
+        scope: &Scope,
+        actors: &[String],
+    ) -> Result<Vec<Uuid>, MemoryError> {
+        let sql = format!(
+            "SELECT id FROM items
+              WHERE {SCOPE} AND kind = 1 AND actor <> '' AND actor = ANY($5)
+              ORDER BY valid_from DESC, id DESC LIMIT $6"
+        );
+        let query = scope.bind(sqlx::query(AssertSqlSafe(sql))).bind(actors).bind(scope.limit);
+        ids(&query.fetch_all(&self.pool).await?)
+    }
+
+    /// The items written down last.
+    pub async fn recent(&self, scope: &Scope) -> Result<Vec<Item>, MemoryError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM items WHERE {SCOPE} ORDER BY recorded_at DESC, id DESC LIMIT $5"
+        );
+        let query = scope.bind(sqlx::query(AssertSqlSafe(sql))).bind(scope.limit);
+        query.fetch_all(&self.pool).await?.iter().map(item).collect()
+    }
+}
+
+/// Any of the rarest terms; when already the rarest is frequent, it together with the next. With how
+/// many matches are enough.
+fn selecting(terms: &Terms) -> (String, i64) {
+    let mut matches = 0;
+    let mut rare = Vec::new();
+    for (query, items) in terms.queries.iter().zip(&terms.items) {
+        matches += items;
+        if matches > MOST_MATCHES {
+            break;
+        }
+        rare.push(format!("({query})"));
+    }
+    if rare.is_empty() {
+        let rarest = terms.queries.iter().take(2).map(|query| format!("({query})"));
+        return (rarest.collect::<Vec<_>>().join(" & "), ENOUGH_OF_FREQUENT);
+    }
+    // Counts lag behind a little.
+    (rare.join(" | "), 2 * MOST_MATCHES)
+}
+
+fn ids(rows: &[sqlx::postgres::PgRow]) -> Result<Vec<Uuid>, MemoryError> {
+    rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
+}

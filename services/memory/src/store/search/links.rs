@@ -1,0 +1,75 @@
+//! What the graph links to the entities that a question names.
+
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::Scope;
+use crate::{error::MemoryError, knowledge::pool::Link, store::Store};
+
+/// An item and how it is linked.
+#[derive(Debug)]
+pub struct Linked {
+    /// The item's id.
+    pub id: Uuid,
+    /// To what, and how nearly.
+    pub link: Link,
+}
+
+impl Store {
+    /// Facts about entities called as some of `names` (in lower case) are, or similarly to one of
+    /// `misspelt`, the episodes these were learned from, and facts about what they link to.
+    pub async fn linked(
+        &self,
+        scope: &Scope,
+        names: &[String],
+        misspelt: &[String],
+    ) -> Result<Vec<Linked>, MemoryError> {
+        let rows = sqlx::query(
+            "WITH named AS MATERIALIZED (
+               SELECT id, name FROM entities WHERE namespace = $1 AND lower(name) = ANY($2)
+               UNION
+               SELECT id, name FROM unnest($4) AS asked, LATERAL (
+                 SELECT id, name FROM entities
+                  WHERE namespace = $1 AND length(asked) BETWEEN 4 AND 64
+                    AND lower(name) % asked AND similarity(lower(name), asked) >= 0.5
+                    AND NOT EXISTS (SELECT FROM entities
+                                     WHERE namespace = $1 AND lower(name) = asked)
+                  ORDER BY similarity(lower(name), asked) DESC, id LIMIT 1) AS alike
+               LIMIT 8),
+             one AS MATERIALIZED (
+               SELECT f.id, subject_id, object_id, episode_id, name FROM named, LATERAL (
+                 (SELECT * FROM facts WHERE subject_id = named.id LIMIT $3)
+                 UNION (SELECT * FROM facts WHERE object_id = named.id LIMIT $3)) AS f
+               LIMIT $3),
+             ends AS MATERIALIZED (
+               SELECT DISTINCT ON (far) far, name
+                 FROM one, unnest(ARRAY[subject_id, object_id]) AS far
+                WHERE far IS NOT NULL AND far NOT IN (SELECT id FROM named) LIMIT 16),
+             two AS (
+               SELECT f.id, name FROM ends, LATERAL (
+                 (SELECT id FROM facts WHERE subject_id = far LIMIT $3)
+                 UNION (SELECT id FROM facts WHERE object_id = far LIMIT $3)) AS f
+               LIMIT $3)
+             SELECT DISTINCT ON (id) id, name, hops FROM (
+               SELECT id, name, 1 AS hops FROM one
+               UNION ALL SELECT episode_id, name, 1 FROM one WHERE episode_id IS NOT NULL
+               UNION ALL SELECT id, name, 2 FROM two) AS linked
+              ORDER BY id, hops, name",
+        )
+        .bind(&scope.namespace.0)
+        .bind(names)
+        .bind(scope.limit)
+        .bind(misspelt)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut linked = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let hops: i32 = row.try_get("hops")?;
+            let link = Link { hops: hops.unsigned_abs(), entity: row.try_get("name")? };
+            linked.push(Linked { id: row.try_get("id")?, link });
+        }
+        // The nearest first; ids sort by time, so that the latest come first among equals.
+        linked.sort_by_key(|linked| (linked.link.hops, std::cmp::Reverse(linked.id)));
+        Ok(linked)
+    }
+}
