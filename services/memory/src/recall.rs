@@ -83,9 +83,10 @@ impl Recall {
     ) -> Result<Vec<Ranking>, MemoryError> {
         let mut rankings = vec![("text", self.store.by_words(scope, terms).await?)];
         if let Some(vector) = vector {
-            rankings.push(("vector", self.store.by_vector(scope, vector, &[]).await?));
+            rankings.push(("vector", self.store.by_vector(scope, vector).await?));
             if !question.actors.is_empty() {
-                let theirs = self.store.by_vector(scope, vector, &question.actors).await?;
+                let actors = &question.actors;
+                let theirs = self.store.by_actors_and_vector(scope, actors, vector).await?;
                 rankings.push(("actor", theirs));
             }
         }
