@@ -1,12 +1,11 @@
 //! Finding what matters: candidates by words, by meaning, by time and by the graph, fused into a
 //! pool; the pool, with what was said beside its best, ranked by what speaks for each.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use alina_client::{PeerChannel, deadline};
 use alina_proto::inference::v1::{EmbedRequest, inference_service_client::InferenceServiceClient};
 use pgvector::Vector;
-use std::time::Duration;
 
 use crate::{
     error::MemoryError,
@@ -81,17 +80,21 @@ impl Recall {
         vector: Option<&Vector>,
         linked: &[Linked],
     ) -> Result<Vec<Ranking>, MemoryError> {
-        let mut rankings = vec![("text", self.store.by_words(scope, terms).await?)];
-        if let Some(vector) = vector {
-            rankings.push(("vector", self.store.by_vector(scope, vector, &[]).await?));
-            if !question.actors.is_empty() {
-                let theirs = self.store.by_vector(scope, vector, &question.actors).await?;
-                rankings.push(("actor", theirs));
-            }
-        }
+        let actors = &question.actors;
+        let nearest = async {
+            let Some(vector) = vector else { return Ok(Vec::new()) };
+            self.store.by_vector(scope, vector).await
+        };
+        let theirs = async {
+            let Some(vector) = vector.filter(|_| !actors.is_empty()) else { return Ok(Vec::new()) };
+            self.store.by_actors_and_vector(scope, actors, vector).await
+        };
+        let words = self.store.by_words(scope, terms);
+        let (words, nearest, theirs) = tokio::try_join!(words, nearest, theirs)?;
+        let mut rankings = vec![("text", words), ("vector", nearest), ("actor", theirs)];
         // A name alone asks for what its bearer said.
-        if rankings.iter().all(|(_, ids)| ids.is_empty()) && !question.actors.is_empty() {
-            rankings.push(("actor", self.store.by_actors(scope, &question.actors).await?));
+        if rankings.iter().all(|(_, ids)| ids.is_empty()) && !actors.is_empty() {
+            rankings.push(("actor", self.store.by_actors(scope, actors).await?));
         }
         let selective = |span: &&Span| span.days() <= SELECTIVE_DAYS;
         for span in question.spans.iter().filter(selective).rev().take(SELECTIVE_SPANS) {

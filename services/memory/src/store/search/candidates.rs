@@ -17,6 +17,10 @@ use crate::{
 const MOST_MATCHES: i64 = 3_000;
 /// Of items whose words are all frequent some are as good as others.
 const ENOUGH_OF_FREQUENT: i64 = 1_000;
+/// So many of the nearest items, whoever said them, are looked at for what an actor said …
+const NEAREST_OF_ALL: i64 = 400;
+/// … and so many that the actors asked for said last.
+const LATEST_OF_ACTORS: i64 = 1_000;
 /// Of a span of time so many items are compared.
 const MOST_OF_TIME: i64 = 2_000;
 /// What is said of a time is mostly said within so many days after it.
@@ -52,24 +56,47 @@ impl Store {
         ids(&query.fetch_all(&self.pool).await?)
     }
 
-    /// Items whose meaning is nearest to `vector`; of these actors only, if any are given.
+    /// Items whose meaning is nearest to `vector`.
     pub async fn by_vector(
         &self,
         scope: &Scope,
         vector: &Vector,
-        actors: &[String],
     ) -> Result<Vec<Uuid>, MemoryError> {
-        let whose = if actors.is_empty() {
-            "$7 = $7"
-        } else {
-            "kind = 1 AND actor <> '' AND actor = ANY($7)"
-        };
         let sql = format!(
-            "SELECT id FROM items WHERE {SCOPE} AND embedding IS NOT NULL AND {whose}
+            "SELECT id FROM items WHERE {SCOPE} AND embedding IS NOT NULL
               ORDER BY embedding <=> $5 LIMIT $6"
         );
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql)));
+        ids(&query.bind(vector).bind(scope.limit).fetch_all(&self.pool).await?)
+    }
+
+    /// What these actors said that is nearest to `vector`: among what is nearest of all, and among
+    /// what they said last. The index of vectors knows no actors; through all of it their items
+    /// would have to be looked for one by one.
+    pub async fn by_actors_and_vector(
+        &self,
+        scope: &Scope,
+        actors: &[String],
+        vector: &Vector,
+    ) -> Result<Vec<Uuid>, MemoryError> {
+        let sql = format!(
+            "WITH near AS MATERIALIZED (
+               SELECT id, kind, actor, embedding <=> $5 AS distance FROM items
+                WHERE {SCOPE} AND embedding IS NOT NULL
+                ORDER BY embedding <=> $5 LIMIT $8),
+             late AS MATERIALIZED (
+               SELECT id, embedding FROM unnest($7) AS who, LATERAL (
+                 SELECT id, embedding FROM items
+                  WHERE {SCOPE} AND kind = 1 AND actor <> '' AND actor = who
+                  ORDER BY valid_from DESC LIMIT $9) AS said)
+             SELECT id FROM (
+               SELECT id, distance FROM near WHERE kind = 1 AND actor = ANY($7)
+               UNION SELECT id, embedding <=> $5 FROM late WHERE embedding IS NOT NULL) AS theirs
+              ORDER BY distance, id LIMIT $6"
+        );
+        let query = scope.bind(sqlx::query(AssertSqlSafe(sql)));
         let query = query.bind(vector).bind(scope.limit).bind(actors);
+        let query = query.bind(NEAREST_OF_ALL).bind(LATEST_OF_ACTORS / count(actors));
         ids(&query.fetch_all(&self.pool).await?)
     }
 
@@ -106,8 +133,10 @@ impl Store {
         actors: &[String],
     ) -> Result<Vec<Uuid>, MemoryError> {
         let sql = format!(
-            "SELECT id FROM items
-              WHERE {SCOPE} AND kind = 1 AND actor <> '' AND actor = ANY($5)
+            "SELECT id FROM unnest($5) AS who, LATERAL (
+               SELECT id, valid_from FROM items
+                WHERE {SCOPE} AND kind = 1 AND actor <> '' AND actor = who
+                ORDER BY valid_from DESC LIMIT $6) AS said
               ORDER BY valid_from DESC, id DESC LIMIT $6"
         );
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql))).bind(actors).bind(scope.limit);
@@ -142,6 +171,10 @@ fn selecting(terms: &Terms) -> (String, i64) {
     }
     // Counts lag behind a little.
     (rare.join(" | "), 2 * MOST_MATCHES)
+}
+
+fn count(actors: &[String]) -> i64 {
+    i64::try_from(actors.len()).unwrap_or(i64::MAX).max(1)
 }
 
 fn ids(rows: &[sqlx::postgres::PgRow]) -> Result<Vec<Uuid>, MemoryError> {
