@@ -2,6 +2,11 @@
 
 use alina_inference_gateway::embedded::{probe, quantize};
 
+/// Beginnings of prompts are kept and dropped in pieces of some megabytes: with glibc's allocator,
+/// which keeps such pieces, the process grew by 2 % with every 500 requests.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
