@@ -9,7 +9,8 @@ use std::{
 
 /// Writes down which process the folder's database is now.
 pub(crate) fn note(folder: &Path, database: Option<u32>) {
-    let pid = database.expect("it runs").to_string();
+    // A whole line: the shell's `read` fails at an end before one.
+    let pid = format!("{}\n", database.expect("it runs"));
     fs::write(folder.join("pid"), pid).expect("the temporary folder is writable");
 }
 
@@ -34,4 +35,31 @@ pub(crate) fn start(served: i32, folder: &Path) {
         .process_group(0)
         .status();
     assert!(shell.is_ok_and(|status| status.success()), "/bin/sh starts the watchdog");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_killed_test_leaves_is_ended_and_removed() {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let mut database = Command::new("sleep").arg("600").spawn().unwrap();
+        let mut test = Command::new("true").spawn().unwrap();
+        note(&folder, Some(database.id()));
+        start(i32::try_from(test.id()).unwrap(), &folder);
+        test.wait().unwrap();
+        let ended = tokio::task::spawn_blocking(move || database.wait());
+        let status = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        assert!(!status.expect("the database is ended").unwrap().unwrap().success());
+        for _ in 0..100 {
+            if !folder.exists() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{} is still there", folder.display());
+    }
 }

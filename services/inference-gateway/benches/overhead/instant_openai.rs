@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Bytes,
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{get, post},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -37,7 +37,10 @@ pub(crate) async fn start(core: &str) -> (Child, String) {
 pub(crate) async fn serve() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     println!("http://{}/v1", listener.local_addr().expect("its address"));
-    let router = Router::new().route("/v1/chat/completions", post(chat));
+    let models = json!({ "object": "list", "data": [{ "id": "instant", "object": "model" }] });
+    let models = get(async move || ([("content-type", "application/json")], models.to_string()));
+    let router =
+        Router::new().route("/v1/chat/completions", post(chat)).route("/v1/models", models);
     axum::serve(listener, router).await.expect("it serves");
 }
 

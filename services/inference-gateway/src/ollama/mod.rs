@@ -143,6 +143,7 @@ impl Remote {
                     reused: 0,
                     completion: line.eval_count,
                 };
+                body.finish();
                 return Ok(telling.end(finish, Some(usage)));
             }
             until = Instant::now() + timeouts.idle;

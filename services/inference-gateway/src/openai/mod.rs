@@ -140,6 +140,7 @@ impl Remote {
                 until = Instant::now() + timeouts.idle;
             }
         }
+        body.finish();
         let (calls, finish, usage) = reply.whole().map_err(|problem| client.failed(problem))?;
         for call in calls {
             telling.tool(call).await;

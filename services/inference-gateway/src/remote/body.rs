@@ -1,12 +1,15 @@
 //! The body of an answer, read within bounds.
 
-use std::{collections::VecDeque, fmt};
+use std::{collections::VecDeque, fmt, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
 use super::{client::causes, lines::Lines, refusal::Fault};
+
+/// How long the end of a body may come after that of the answer.
+const REST: Duration = Duration::from_secs(1);
 
 /// A body as it comes. Dropping it closes the connection, which tells the server to stop.
 pub(crate) struct Body {
@@ -74,6 +77,11 @@ impl Body {
             whole.extend_from_slice(&bytes);
         }
         Ok(whole)
+    }
+
+    /// Reads what may follow the answer, in the background, so that the connection can be used again.
+    pub(crate) fn finish(self) {
+        tokio::spawn(self.whole(Instant::now() + REST));
     }
 
     async fn piece(&mut self, until: Instant) -> Result<Option<Vec<u8>>, Fault> {

@@ -31,6 +31,9 @@ const MOST_QUICK: usize = 8 << 20;
 /// The most that is read of a refusal.
 const MOST_REFUSAL: usize = 64 << 10;
 
+/// How long a connection is kept for the next question: vLLM's server closes them after 5 s.
+const IDLE: Duration = Duration::from_secs(2);
+
 /// A server over HTTP.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -72,9 +75,8 @@ impl Client {
             .connect_timeout(timeouts.connect)
             // The key is for this server alone.
             .redirect(Policy::none())
-            // A server may close a connection at the moment it is used again; a new one costs
-            // nothing beside an answer.
-            .pool_max_idle_per_host(0)
+            // Well before servers close idle connections, which may be when one is used again.
+            .pool_idle_timeout(IDLE)
             .build()
             .map_err(|error| error.to_string())?;
         Ok(Self { backend, url, http, timeouts, key_file, kind })

@@ -167,7 +167,8 @@ async fn a_run_waits_for_postgres_and_loses_nothing() {
     ended(&client, &run, RunState::Succeeded).await;
     let kinds = kinds(&follow(&client, &run, 0, false).await);
     let count = |kind| kinds.iter().filter(|other| **other == kind).count();
-    assert_eq!(count(EventKind::Waiting), 1, "{kinds:?}");
+    // Two agents are at work, and one or both were held up.
+    assert!((1..=2).contains(&count(EventKind::Waiting)), "{kinds:?}");
     assert_eq!(count(EventKind::TaskFinished), 2);
     let journal = steps(&client, &run).await;
     assert!(journal.iter().all(|step| step.state() == StepState::Done), "{journal:?}");
