@@ -5,7 +5,7 @@ mod facts;
 mod failure;
 mod log;
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use alina_proto::memory::v1::{
     self as wire, BankDocument, BuildContextRequest, BuildContextResponse, ExportBankRequest,
@@ -15,10 +15,9 @@ use alina_proto::memory::v1::{
     SearchResponse, memory_service_server::MemoryService,
 };
 use alina_service::status::Violations;
-use futures::Stream;
 use prost::Message;
 use tokio::sync::Notify;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use self::convert::{
     checked_documents, checked_name, checked_namespace, checked_remember, checked_scope, citation,
@@ -31,8 +30,6 @@ use crate::{
     recall::Recall,
     store::{Key, Scope, Store},
 };
-
-type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 const MAX_QUERY_BYTES: usize = 8_192;
 /// What `learned.md` shows.
@@ -319,12 +316,10 @@ impl MemoryService for Grpc {
         self.verified(request.into_inner()).await.map(Response::new)
     }
 
-    type WatchStream = Streamed<wire::WatchResponse>;
-
     async fn watch(
         &self,
         _request: Request<wire::WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    ) -> Result<Response<BoxStream<wire::WatchResponse>>, Status> {
         Err(Status::unimplemented("not yet"))
     }
 }
