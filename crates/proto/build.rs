@@ -19,6 +19,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     tonic_prost_build::configure()
         .emit_rerun_if_changed(false)
+        // Stand-ins of tests implement what they are asked for; that the services implement all is
+        // tested (`crates/e2e`).
+        .generate_default_stubs(true)
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

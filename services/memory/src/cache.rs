@@ -47,15 +47,18 @@ impl Key {
     pub(crate) fn new(
         operation: &str,
         namespace: &Namespace,
-        version: i64,
+        version: &str,
         request: &[u8],
     ) -> Self {
         let mut digest = Sha256::new();
         digest.update(namespace.0.as_bytes());
         digest.update([0]);
         digest.update(request);
+        // What is forgotten is looked for by its namespace.
+        let whose: String =
+            Sha256::digest(&namespace.0).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let hash: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("alina:memory:{operation}:{version}:{hash}"))
+        Self(format!("alina:memory:{whose}:{operation}:{version}:{hash}"))
     }
 }
 

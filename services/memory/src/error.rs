@@ -15,6 +15,37 @@ pub enum MemoryError {
     /// No such entity.
     #[error("no entity `{0}` is known")]
     NoEntity(String),
+    /// No such item, or not of this namespace.
+    #[error("no {what} `{id}` is known")]
+    NoItem {
+        /// What was looked for.
+        what: &'static str,
+        /// By this id.
+        id: String,
+    },
+    /// What is retracted cannot be revised.
+    #[error("the fact `{0}` is retracted: restore it before its validity is corrected")]
+    Retracted(String),
+    /// A validity that cannot be.
+    #[error("valid_to must not be before valid_from, which is {0}")]
+    EndsBeforeItBegins(chrono::DateTime<chrono::Utc>),
+    /// An alias that would stand for two.
+    #[error("another entity is called `{0}`: an alias stands for one entity")]
+    AliasTaken(String),
+    /// More aliases than an entity has.
+    #[error("an entity has at most {0} aliases")]
+    TooManyAliases(usize),
+    /// Changes that are not kept any more, or never were.
+    #[error(
+        "changes after {asked} cannot be told: they are not kept any more, or the last is {last}; \
+         read anew and watch from {last}"
+    )]
+    SequenceGone {
+        /// The number asked for.
+        asked: i64,
+        /// The last number given.
+        last: i64,
+    },
     /// What was stored with a key cannot be read any more.
     #[error("the answer stored for a key cannot be read: {0}")]
     StoredAnswer(#[from] serde_json::Error),

@@ -6,6 +6,7 @@ use std::{collections::HashMap, time::Duration};
 use alina_client::{PeerChannel, deadline};
 use alina_proto::inference::v1::{EmbedRequest, inference_service_client::InferenceServiceClient};
 use pgvector::Vector;
+use uuid::Uuid;
 
 use crate::{
     error::MemoryError,
@@ -42,9 +43,14 @@ pub(crate) struct Recall {
     pub(crate) inference: InferenceServiceClient<PeerChannel>,
 }
 
+/// Why facts are stale, by their ids.
+pub(crate) type Doubts = HashMap<Uuid, Vec<String>>;
+
 /// What was found.
 pub(crate) struct Answer {
     pub(crate) found: Vec<Found>,
+    /// Why those of it are stale that are.
+    pub(crate) doubts: Doubts,
     pub(crate) vectors_used: bool,
 }
 
@@ -68,7 +74,29 @@ impl Recall {
         let pool = self.pool(&deep, &fused, linked, &terms, vector.as_ref()).await?;
         let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
         let found = ranking::rank(&question, &weights, pool, scope.as_of, limit);
-        Ok(Answer { found, vectors_used: vector.is_some() })
+        let (found, doubts) = self.seen(scope, found).await?;
+        Ok(Answer { found, doubts, vectors_used: vector.is_some() })
+    }
+
+    /// What was found as it was believed at the time asked for, with why it is stale.
+    async fn seen(
+        &self,
+        scope: &Scope,
+        mut found: Vec<Found>,
+    ) -> Result<(Vec<Found>, Doubts), MemoryError> {
+        let ids: Vec<Uuid> = found.iter().map(|found| found.item.id).collect();
+        let mut seen = self.store.seen(&scope.namespace, &ids, &scope.view()).await?;
+        let mut doubts = Doubts::new();
+        // What row-level security does not show is nobody's to see.
+        found.retain_mut(|found| {
+            let Some(seen) = seen.remove(&found.item.id) else { return false };
+            (found.item.valid_from, found.item.valid_to) = (seen.valid_from, seen.valid_to);
+            if !seen.doubts.is_empty() {
+                doubts.insert(found.item.id, seen.doubts);
+            }
+            true
+        });
+        Ok((found, doubts))
     }
 
     /// The candidates, ranked in different ways.
@@ -163,20 +191,24 @@ impl Recall {
         scope: &Scope,
         query: &str,
         budget: u32,
-    ) -> Result<(Context, bool), MemoryError> {
-        let Answer { mut found, vectors_used } = Box::pin(self.search(scope, query)).await?;
+    ) -> Result<(Context, Doubts, bool), MemoryError> {
+        let answer = Box::pin(self.search(scope, query)).await?;
+        let Answer { mut found, mut doubts, vectors_used } = answer;
         // An entity's bare name tells nothing.
         found.retain(|found| found.item.kind != Kind::Entity);
         if found.len() < ENOUGH {
             let kinds = vec![Kind::Episode, Kind::Fact];
             let recent = Scope { kinds, limit: ENOUGH as i64, ..scope.clone() };
-            for item in self.store.recent(&recent).await? {
-                if found.iter().all(|found| found.item.text != item.text) {
-                    found.push(Found::recent(item));
+            let latest = self.store.recent(&recent).await?.into_iter().map(Found::recent);
+            let (latest, of_latest) = self.seen(scope, latest.collect()).await?;
+            doubts.extend(of_latest);
+            for late in latest {
+                if found.iter().all(|found| found.item.text != late.item.text) {
+                    found.push(late);
                 }
             }
         }
-        Ok((context::pack(found, budget), vectors_used))
+        Ok((packed(found, &doubts, budget), doubts, vectors_used))
     }
 
     async fn vector_of(&self, query: &str) -> Option<Vector> {
@@ -199,6 +231,26 @@ impl Recall {
             }
         }
     }
+}
+
+/// Packs a context whose lines say of stale facts that they are; their citations have the plain text.
+fn packed(mut found: Vec<Found>, doubts: &Doubts, budget: u32) -> Context {
+    let mut plain = HashMap::new();
+    for found in &mut found {
+        if let Some(doubts) = doubts.get(&found.item.id) {
+            // In front: what is too long is cut behind.
+            let why = doubts.first().map_or("", String::as_str);
+            let marked = format!("(stale, for {why}) {}", found.item.text);
+            plain.insert(found.item.id, std::mem::replace(&mut found.item.text, marked));
+        }
+    }
+    let mut context = context::pack(found, budget);
+    for cited in &mut context.cited {
+        if let Some(text) = plain.remove(&cited.item.id) {
+            cited.item.text = text;
+        }
+    }
+    context
 }
 
 /// Weights of terms in a store that is not counted yet: by how many of the pool have them.

@@ -10,11 +10,11 @@ use alina_proto::{
     time::timestamp,
 };
 use alina_service::status;
-use futures::{StreamExt, stream::BoxStream};
+use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status as Failure};
+use tonic::{Code, Request, Response, Status as Failure, codegen::BoxStream};
 
 use crate::{
     alerts::{Alert, Rule},
@@ -56,8 +56,6 @@ impl Grpc {
 
 #[tonic::async_trait]
 impl MonitorService for Grpc {
-    type StreamStatusStream = BoxStream<'static, Result<StreamStatusResponse, Failure>>;
-
     async fn get_status(
         &self,
         _: Request<GetStatusRequest>,
@@ -69,7 +67,7 @@ impl MonitorService for Grpc {
     async fn stream_status(
         &self,
         _: Request<StreamStatusRequest>,
-    ) -> Result<Response<Self::StreamStatusStream>, Failure> {
+    ) -> Result<Response<BoxStream<StreamStatusResponse>>, Failure> {
         let statuses = WatchStream::new(self.newest.clone())
             .filter_map(async |status: Option<Arc<Status>>| status)
             .map(|status| Ok(StreamStatusResponse { status: Some(status.as_ref().into()) }))

@@ -7,8 +7,8 @@ mod request;
 
 use std::sync::Arc;
 
-use futures::{StreamExt, stream::BoxStream};
-use tonic::{Code, Request, Response, Status};
+use futures::StreamExt;
+use tonic::{Code, Request, Response, Status, codegen::BoxStream};
 
 use alina_proto::inference::v1::{
     ChatRequest, ChatResponse, ChatStreamRequest, ChatStreamResponse, EmbedRequest, EmbedResponse,
@@ -41,8 +41,6 @@ impl Grpc {
 
 #[tonic::async_trait]
 impl InferenceService for Grpc {
-    type ChatStreamStream = BoxStream<'static, Result<ChatStreamResponse, Status>>;
-
     async fn chat(&self, request: Request<ChatRequest>) -> Result<Response<ChatResponse>, Status> {
         let request = request::chat("", request.into_inner())?;
         let mut parts = self.gateway.chat(request).await.map_err(to_status)?;
@@ -57,7 +55,7 @@ impl InferenceService for Grpc {
     async fn chat_stream(
         &self,
         request: Request<ChatStreamRequest>,
-    ) -> Result<Response<Self::ChatStreamStream>, Status> {
+    ) -> Result<Response<BoxStream<ChatStreamResponse>>, Status> {
         let request = request::chat_stream(request.into_inner())?;
         let parts = self.gateway.chat(request).await.map_err(to_status)?;
         let events = parts.map(|part| part.map(convert::part).map_err(to_status));

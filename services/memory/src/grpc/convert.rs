@@ -4,37 +4,40 @@ use std::fmt::Write;
 
 use alina_proto::{
     memory::v1::{
-        Action as WireAction, BankDocument, Citation, Fact, FactInput, GetEntityResponse,
-        ImportBankRequest, ItemKind, LogActionRequest, RememberRequest, SearchRequest,
-        SearchResult,
+        BankDocument, Citation, FactInput, GetEntityResponse, ImportBankRequest, ItemKind,
+        RememberRequest, SearchRequest, SearchResult,
     },
     time::{date_time, timestamp},
 };
-use alina_service::status::{self, Violations};
+use alina_service::status::Violations;
 use chrono::{DateTime, Utc};
-use tonic::{Code, Status};
+use tonic::Status;
+use uuid::Uuid;
 
 use crate::{
-    error::MemoryError,
-    knowledge::{Item, Kind, Namespace, NewEpisode, NewFact, ranking::Found, signals::NAMES},
-    store::{Action, Document, Entity, NewAction, Scope},
+    knowledge::{
+        Item, Kind, Namespace, NewEpisode, NewFact, belief, ranking::Found, signals::NAMES,
+    },
+    recall::Doubts,
+    store::{Document, Entity, Scope},
 };
 
-const MAX_TEXT_BYTES: usize = 65_536;
+pub(super) const MAX_TEXT_BYTES: usize = 65_536;
 const MAX_NAME_BYTES: usize = 512;
 const MAX_FACTS: usize = 256;
+const MAX_GROUNDS: usize = 64;
 const MAX_DOCUMENTS: usize = 256;
 const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
 /// What was learned since the documents were written.
 pub(super) const LEARNED_PATH: &str = "learned.md";
 
-fn short(text: &str, field: impl Into<String>, bad: &mut Violations) {
+pub(super) fn short(text: &str, field: impl Into<String>, bad: &mut Violations) {
     let fits = text.len() <= MAX_NAME_BYTES && !text.contains('\0');
     bad.check(fits, field, "must be at most 512 bytes without NUL");
 }
 
-fn long(text: &str, field: impl Into<String>, bad: &mut Violations) {
+pub(super) fn long(text: &str, field: impl Into<String>, bad: &mut Violations) {
     let fits = (1..=MAX_TEXT_BYTES).contains(&text.len()) && !text.contains('\0');
     bad.check(fits, field, "must be 1 to 65,536 bytes without NUL");
 }
@@ -51,7 +54,7 @@ pub(super) fn checked_namespace(text: &str, bad: &mut Violations) -> Namespace {
     Namespace(if text.is_empty() { "default".to_owned() } else { text.to_owned() })
 }
 
-fn time(
+pub(super) fn time(
     wire: Option<&prost_types::Timestamp>,
     field: impl Into<String>,
     bad: &mut Violations,
@@ -59,6 +62,18 @@ fn time(
     let at = wire.map(date_time);
     bad.check(at != Some(None), field, "must be a time between the years 1 and 9999");
     at.flatten()
+}
+
+/// An id as the service gives them.
+pub(super) fn checked_id(
+    text: &str,
+    field: impl Into<String>,
+    bad: &mut Violations,
+) -> Option<Uuid> {
+    // The plain form only: 32 digits in groups.
+    let id = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
+    bad.check(id.is_some(), field, "must be an id that this service gave");
+    id
 }
 
 type Checked = (Namespace, String, Option<NewEpisode>, Vec<NewFact>);
@@ -85,7 +100,13 @@ pub(super) fn checked_remember(request: RememberRequest) -> Result<Checked, Stat
         }
     });
     let facts = request.facts.into_iter().enumerate();
-    let facts = facts.map(|(index, fact)| checked_fact(index, fact, &mut bad)).collect();
+    let facts: Vec<NewFact> =
+        facts.map(|(index, fact)| checked_fact(index, fact, &mut bad)).collect();
+    let links: Vec<Vec<usize>> = facts.iter().map(|fact| fact.derived_from_facts.clone()).collect();
+    if let Some(place) = belief::circular(&links) {
+        let field = format!("facts[{place}].derived_from_facts");
+        bad.add(field, "must be places of other facts of the request, and not lead in a circle");
+    }
     bad.finish()?;
     Ok((namespace, request.idempotency_key, episode, facts))
 }
@@ -100,6 +121,21 @@ fn checked_fact(index: usize, fact: FactInput, bad: &mut Violations) -> NewFact 
     // Absent, valid_from is the episode's time, which the caller knows.
     let ordered = valid_to.is_none() || valid_from.is_some_and(|from| Some(from) <= valid_to);
     bad.check(ordered, at("valid_to"), "must not be before valid_from, which it needs");
+    let grounds = fact.derived_from.len() + fact.derived_from_facts.len() <= MAX_GROUNDS;
+    bad.check(grounds, at("derived_from"), "must be at most 64, derived_from_facts included");
+    let ids = fact.derived_from.iter().enumerate();
+    let derived_from = ids.filter_map(|(place, id)| {
+        let field = format!("facts[{index}].derived_from[{place}]");
+        checked_id(id, field, bad)
+    });
+    let derived_from = derived_from.collect();
+    short(&fact.subject_type, at("subject_type"), bad);
+    short(&fact.object_type, at("object_type"), bad);
+    let typed = fact.object_is_entity || fact.object_type.is_empty();
+    bad.check(typed, at("object_type"), "must be empty unless object_is_entity");
+    let places = fact.derived_from_facts.iter();
+    let derived_from_facts =
+        places.map(|place| usize::try_from(*place).unwrap_or(usize::MAX)).collect();
     NewFact {
         subject: fact.subject,
         predicate: fact.predicate,
@@ -108,6 +144,10 @@ fn checked_fact(index: usize, fact: FactInput, bad: &mut Violations) -> NewFact 
         valid_from,
         valid_to,
         functional: fact.functional,
+        derived_from,
+        derived_from_facts,
+        subject_type: fact.subject_type,
+        object_type: fact.object_type,
     }
 }
 
@@ -119,6 +159,7 @@ pub(super) fn checked_scope(request: &SearchRequest) -> Result<Scope, Status> {
     bad.check(query, "query", "must be 1 to 8,192 bytes without NUL");
     bad.check(request.limit <= 100, "limit", "must be 1 to 100, or 0 for 10");
     let as_of = time(request.as_of.as_ref(), "as_of", &mut bad);
+    let known_at = time(request.known_at.as_ref(), "known_at", &mut bad);
     let kinds: Vec<Option<Kind>> = request
         .kinds()
         .map(|kind| match kind {
@@ -137,39 +178,10 @@ pub(super) fn checked_scope(request: &SearchRequest) -> Result<Scope, Status> {
     Ok(Scope {
         kinds: if kinds.is_empty() { everything.kinds.clone() } else { kinds },
         as_of: as_of.unwrap_or(everything.as_of),
+        known_at,
+        include_stale: request.include_stale.unwrap_or(true),
         ..everything
     })
-}
-
-pub(super) fn checked_action(
-    request: LogActionRequest,
-) -> Result<(Namespace, String, NewAction), Status> {
-    let mut bad = Violations::default();
-    let namespace = checked_namespace(&request.namespace, &mut bad);
-    short(&request.idempotency_key, "idempotency_key", &mut bad);
-    checked_name(&request.actor, "actor", &mut bad);
-    checked_name(&request.action, "action", &mut bad);
-    long(&request.summary, "summary", &mut bad);
-    short(&request.run_id, "run_id", &mut bad);
-    let size = request.details_json.len() <= MAX_TEXT_BYTES;
-    bad.check(size, "details_json", "must be at most 65,536 bytes");
-    let details = match request.details_json.as_str() {
-        "" => None,
-        text => serde_json::from_str(text).ok().filter(serde_json::Value::is_object),
-    };
-    let object = details.is_some() || request.details_json.is_empty();
-    // PostgreSQL's jsonb cannot hold it.
-    let nul = request.details_json.contains("\\u0000");
-    bad.check(object && !nul, "details_json", "must be a JSON object without \\u0000, or empty");
-    bad.finish()?;
-    let action = NewAction {
-        actor: request.actor,
-        action: request.action,
-        summary: request.summary,
-        details,
-        run_id: request.run_id,
-    };
-    Ok((namespace, request.idempotency_key, action))
 }
 
 pub(super) fn checked_documents(
@@ -198,23 +210,27 @@ pub(super) fn checked_documents(
 }
 
 /// A result that tells its signals.
-pub(super) fn explained_response(found: Found) -> SearchResult {
+pub(super) fn explained_response(found: Found, doubts: &mut Doubts) -> SearchResult {
     let signals = NAMES.iter().zip(found.signals);
     let signals = signals.map(|(name, value)| ((*name).to_owned(), value)).collect();
-    SearchResult { signals, ..result_response(found) }
+    SearchResult { signals, ..result_response(found, doubts) }
 }
 
-pub(super) fn result_response(found: Found) -> SearchResult {
-    let Found { item, score, reasons, .. } = found;
-    let kind = match item.kind {
+pub(super) fn item_kind(kind: Kind) -> ItemKind {
+    match kind {
         Kind::Episode => ItemKind::Episode,
         Kind::Fact => ItemKind::Fact,
         Kind::Entity => ItemKind::Entity,
         Kind::Section => ItemKind::Section,
-    };
+    }
+}
+
+pub(super) fn result_response(found: Found, doubts: &mut Doubts) -> SearchResult {
+    let Found { item, score, reasons, .. } = found;
+    let stale_because = doubts.remove(&item.id).unwrap_or_default();
     SearchResult {
         id: item.id.to_string(),
-        kind: kind.into(),
+        kind: item_kind(item.kind).into(),
         text: item.text,
         score,
         reasons,
@@ -224,48 +240,23 @@ pub(super) fn result_response(found: Found) -> SearchResult {
         valid_from: Some(timestamp(item.valid_from)),
         valid_to: item.valid_to.map(timestamp),
         recorded_at: Some(timestamp(item.recorded_at)),
+        stale: !stale_because.is_empty(),
+        stale_because,
         ..SearchResult::default()
     }
 }
 
-pub(super) fn citation((number, found): (u32, Found)) -> Citation {
-    Citation { label: format!("[{number}]"), item: Some(result_response(found)) }
+pub(super) fn citation(number: u32, found: Found, doubts: &mut Doubts) -> Citation {
+    Citation { label: format!("[{number}]"), item: Some(result_response(found, doubts)) }
 }
 
 pub(super) fn entity_response(entity: Entity) -> GetEntityResponse {
-    let facts = entity.facts.into_iter().map(|fact| Fact {
-        id: fact.id.to_string(),
-        subject: fact.subject,
-        predicate: fact.predicate,
-        object: fact.object,
-        valid_from: Some(timestamp(fact.valid_from)),
-        valid_to: fact.valid_to.map(timestamp),
-        recorded_at: Some(timestamp(fact.recorded_at)),
-        episode_id: fact.episode_id.map(|id| id.to_string()).unwrap_or_default(),
-    });
     GetEntityResponse {
         id: entity.id.to_string(),
         name: entity.name,
         aliases: entity.aliases,
-        facts: facts.collect(),
-    }
-}
-
-impl From<Action> for WireAction {
-    fn from(action: Action) -> Self {
-        Self {
-            id: action.id.to_string(),
-            at: Some(timestamp(action.at)),
-            actor: action.what.actor,
-            action: action.what.action,
-            summary: action.what.summary,
-            details_json: action
-                .what
-                .details
-                .map(|details| details.to_string())
-                .unwrap_or_default(),
-            run_id: action.what.run_id,
-        }
+        facts: entity.facts.into_iter().map(Into::into).collect(),
+        r#type: entity.kind,
     }
 }
 
@@ -288,21 +279,4 @@ pub(super) fn learned(items: &[Item]) -> Option<BankDocument> {
     }
     let any = items.iter().any(|item| matches!(item.kind, Kind::Fact | Kind::Episode));
     any.then(|| BankDocument { path: LEARNED_PATH.to_owned(), content })
-}
-
-pub(super) fn failure(error: MemoryError) -> Status {
-    let message = error.to_string();
-    match error {
-        MemoryError::StoreUnavailable(_) => {
-            status::error(Code::Unavailable, "STORE_UNAVAILABLE", message)
-        }
-        MemoryError::KeyReused(_) => status::error(Code::AlreadyExists, "KEY_REUSED", message),
-        MemoryError::NoEntity(name) => {
-            status::resource(Code::NotFound, "NOT_FOUND", "entity", name, message)
-        }
-        MemoryError::Store(_) | MemoryError::StoredAnswer(_) => {
-            tracing::error!(error = message, "a request failed");
-            Status::internal("a fault in the service; see its log")
-        }
-    }
 }

@@ -1,29 +1,31 @@
 //! The wire: requests are checked here, failures become statuses here.
 
 mod convert;
+mod facts;
+mod failure;
+mod log;
 
 use std::sync::Arc;
 
 use alina_proto::memory::v1::{
-    BankDocument, BuildContextRequest, BuildContextResponse, ExportBankRequest, ExportBankResponse,
-    GetEntityRequest, GetEntityResponse, GetStatsRequest, GetStatsResponse, ImportBankRequest,
-    ImportBankResponse, ListActionsRequest, ListActionsResponse, LogActionRequest,
-    LogActionResponse, RememberRequest, RememberResponse, SearchRequest, SearchResponse,
-    memory_service_server::MemoryService,
+    self as wire, BankDocument, BuildContextRequest, BuildContextResponse, ExportBankRequest,
+    ExportBankResponse, GetEntityRequest, GetEntityResponse, GetStatsRequest, GetStatsResponse,
+    ImportBankRequest, ImportBankResponse, ListActionsRequest, ListActionsResponse,
+    LogActionRequest, LogActionResponse, RememberRequest, RememberResponse, SearchRequest,
+    SearchResponse, memory_service_server::MemoryService,
 };
 use alina_service::status::Violations;
 use prost::Message;
 use tokio::sync::Notify;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use self::convert::{
-    checked_action, checked_documents, checked_name, checked_namespace, checked_remember,
-    checked_scope, citation, entity_response, explained_response, failure, learned,
-    result_response,
+    checked_documents, checked_name, checked_namespace, checked_remember, checked_scope, citation,
+    entity_response, explained_response, learned, result_response, time,
 };
+use self::{facts::checked_view, failure::failure, log::checked_action};
 use crate::{
     cache::{Cache, Key as CacheKey},
-    error::MemoryError,
     knowledge::{Kind, Namespace},
     recall::Recall,
     store::{Key, Scope, Store},
@@ -50,7 +52,7 @@ impl Grpc {
         read: impl Future<Output = Result<(A, bool), Status>>,
     ) -> Result<Response<A>, Status> {
         let version = self.store.version(namespace).await.map_err(failure)?;
-        let key = CacheKey::new(operation, namespace, version, &request.encode_to_vec());
+        let key = CacheKey::new(operation, namespace, &version, &request.encode_to_vec());
         if let Some(kept) = self.cache.get(&key).await
             && let Ok(answer) = A::decode(kept.as_slice())
         {
@@ -81,6 +83,7 @@ impl MemoryService for Grpc {
             episode_id: written.episode_id.map(|id| id.to_string()).unwrap_or_default(),
             fact_ids: written.fact_ids.iter().map(ToString::to_string).collect(),
             repeated_request: written.repeated,
+            stale_fact_ids: written.stale.iter().map(ToString::to_string).collect(),
         }))
     }
 
@@ -91,10 +94,14 @@ impl MemoryService for Grpc {
         let request = request.into_inner();
         let scope = checked_scope(&request)?;
         let read = async {
-            let answer = self.recall.search(&scope, &request.query).await.map_err(failure)?;
+            let mut answer = self.recall.search(&scope, &request.query).await.map_err(failure)?;
             let wire = if request.explain { explained_response } else { result_response };
             let response = SearchResponse {
-                results: answer.found.into_iter().map(wire).collect(),
+                results: answer
+                    .found
+                    .into_iter()
+                    .map(|found| wire(found, &mut answer.doubts))
+                    .collect(),
                 vectors_used: answer.vectors_used,
             };
             // Without vectors the answer is less than it could be in a moment.
@@ -119,17 +126,26 @@ impl MemoryService for Grpc {
         {
             bad.check(!text.contains('\0'), field, "must not contain NUL");
         }
+        let as_of = time(request.as_of.as_ref(), "as_of", &mut bad);
+        let known_at = time(request.known_at.as_ref(), "known_at", &mut bad);
         bad.finish()?;
+        let everything = Scope::everything(namespace, 50);
         let scope = Scope {
             exclude_session: request.exclude_session.clone(),
-            ..Scope::everything(namespace, 50)
+            as_of: as_of.unwrap_or(everything.as_of),
+            known_at,
+            include_stale: request.include_stale.unwrap_or(true),
+            ..everything
         };
         let read = async {
             let packed = self.recall.context(&scope, &request.query, request.token_budget).await;
-            let (context, vectors_used) = packed.map_err(failure)?;
+            let (context, mut doubts, vectors_used) = packed.map_err(failure)?;
             let response = BuildContextResponse {
                 context: context.text,
-                citations: (1..).zip(context.cited).map(citation).collect(),
+                citations: (1..)
+                    .zip(context.cited)
+                    .map(|(number, found)| citation(number, found, &mut doubts))
+                    .collect(),
                 tokens: context.tokens,
             };
             Ok((response, vectors_used))
@@ -145,11 +161,13 @@ impl MemoryService for Grpc {
         let mut bad = Violations::default();
         let namespace = checked_namespace(&request.namespace, &mut bad);
         checked_name(&request.name, "name", &mut bad);
+        let (as_of, known_at) = (request.as_of.as_ref(), request.known_at.as_ref());
+        let view = checked_view(as_of, known_at, request.include_stale, &mut bad);
         bad.finish()?;
+        let ended = request.as_of.is_none();
         let read = async {
-            let entity = self.store.entity(&namespace, &request.name).await.map_err(failure)?;
-            let unknown = || failure(MemoryError::NoEntity(request.name.clone()));
-            Ok((entity.map(entity_response).ok_or_else(unknown)?, true))
+            let entity = self.store.entity(&namespace, &request.name, &view, ended).await;
+            Ok((entity_response(entity.map_err(failure)?), true))
         };
         self.cached("entity", &namespace, &request, read).await
     }
@@ -170,37 +188,7 @@ impl MemoryService for Grpc {
         &self,
         request: Request<ListActionsRequest>,
     ) -> Result<Response<ListActionsResponse>, Status> {
-        let request = request.into_inner();
-        let mut bad = Violations::default();
-        let namespace = checked_namespace(&request.namespace, &mut bad);
-        bad.check(request.page_size <= 500, "page_size", "must be 1 to 500, or 0 for 50");
-        for (field, text) in [("run_id", &request.run_id), ("actor", &request.actor)] {
-            bad.check(!text.contains('\0'), field, "must not contain NUL");
-        }
-        let before = match request.page_token.as_str() {
-            "" => Some(i64::MAX),
-            token => token.parse().ok(),
-        };
-        bad.check(before.is_some(), "page_token", "must be a next_page_token or empty");
-        bad.finish()?;
-        let size = if request.page_size == 0 { 50 } else { request.page_size };
-        let actions = self
-            .store
-            .actions(
-                &namespace,
-                &request.run_id,
-                &request.actor,
-                before.unwrap_or(i64::MAX),
-                i64::from(size),
-            )
-            .await
-            .map_err(failure)?;
-        let full = actions.len() == size as usize;
-        let next = actions.last().filter(|_| full).map(|last| last.id.to_string());
-        Ok(Response::new(ListActionsResponse {
-            actions: actions.into_iter().map(Into::into).collect(),
-            next_page_token: next.unwrap_or_default(),
-        }))
+        self.listed(request.into_inner()).await.map(Response::new)
     }
 
     async fn import_bank(
@@ -256,5 +244,82 @@ impl MemoryService for Grpc {
             awaiting_vectors: counts.awaiting_vectors.unsigned_abs(),
             cache_available: self.cache.is_available().await,
         }))
+    }
+
+    async fn describe_entity(
+        &self,
+        request: Request<wire::DescribeEntityRequest>,
+    ) -> Result<Response<wire::DescribeEntityResponse>, Status> {
+        self.described(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn retract(
+        &self,
+        request: Request<wire::RetractRequest>,
+    ) -> Result<Response<wire::RetractResponse>, Status> {
+        self.retracted(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn restore(
+        &self,
+        request: Request<wire::RestoreRequest>,
+    ) -> Result<Response<wire::RestoreResponse>, Status> {
+        self.restored(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn revise(
+        &self,
+        request: Request<wire::ReviseRequest>,
+    ) -> Result<Response<wire::ReviseResponse>, Status> {
+        self.revised(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn explain(
+        &self,
+        _request: Request<wire::ExplainRequest>,
+    ) -> Result<Response<wire::ExplainResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn timeline(
+        &self,
+        _request: Request<wire::TimelineRequest>,
+    ) -> Result<Response<wire::TimelineResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn neighbors(
+        &self,
+        _request: Request<wire::NeighborsRequest>,
+    ) -> Result<Response<wire::NeighborsResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn path(
+        &self,
+        _request: Request<wire::PathRequest>,
+    ) -> Result<Response<wire::PathResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn forget(
+        &self,
+        _request: Request<wire::ForgetRequest>,
+    ) -> Result<Response<wire::ForgetResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn verify_actions(
+        &self,
+        request: Request<wire::VerifyActionsRequest>,
+    ) -> Result<Response<wire::VerifyActionsResponse>, Status> {
+        self.verified(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn watch(
+        &self,
+        _request: Request<wire::WatchRequest>,
+    ) -> Result<Response<BoxStream<wire::WatchResponse>>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 }

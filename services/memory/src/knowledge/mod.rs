@@ -1,7 +1,9 @@
 //! What is remembered, without regard to where it is stored.
 
+pub mod belief;
 pub mod context;
 pub mod fusion;
+pub mod log;
 pub mod markdown;
 pub mod pool;
 pub mod question;
@@ -107,6 +109,14 @@ pub struct NewFact {
     pub valid_to: Option<DateTime<Utc>>,
     /// Whether only one object can hold at a time.
     pub functional: bool,
+    /// What it was concluded from.
+    pub derived_from: Vec<Uuid>,
+    /// Places of facts of the same request it was concluded from; never in a circle.
+    pub derived_from_facts: Vec<usize>,
+    /// What the subject is; empty when that is not said.
+    pub subject_type: String,
+    /// What the object is, if it is an entity.
+    pub object_type: String,
 }
 
 impl NewFact {

@@ -2,17 +2,27 @@
 
 mod actions;
 mod bank;
+mod belief;
+mod changes;
+mod corrections;
+mod entities;
+mod facts;
 mod remember;
 mod search;
+mod tenant;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
-pub use actions::{Action, NewAction};
+pub use actions::{Action, ActionFilter};
 pub use bank::Document;
-pub use search::{Entity, Linked, Scope, Terms, weight};
+pub use belief::Seen;
+pub use changes::Change;
+pub use entities::{Entity, MOST_ALIASES};
+pub use facts::KnownFact;
+pub use search::{Linked, Scope, Terms, weight};
 
 use crate::{
     error::MemoryError,
@@ -46,19 +56,25 @@ impl Store {
         Self { pool }
     }
 
-    /// The namespace's version: it moves with every write.
-    pub async fn version(&self, namespace: &Namespace) -> Result<i64, MemoryError> {
-        let version = sqlx::query_scalar("SELECT version FROM namespaces WHERE name = $1")
-            .bind(&namespace.0)
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(version.unwrap_or(0))
+    /// The namespace's version: it moves with every write, and when a fact begins or ceases to be
+    /// true by the clock.
+    pub async fn version(&self, namespace: &Namespace) -> Result<String, MemoryError> {
+        let version = sqlx::query_scalar(
+            "SELECT concat_ws('-',
+               (SELECT version FROM namespaces WHERE name = $1),
+               (SELECT extract(epoch FROM greatest(
+                 (SELECT max(valid_from) FROM items
+                   WHERE namespace = $1 AND kind = 2 AND valid_from <= $2),
+                 (SELECT max(valid_to) FROM items
+                   WHERE namespace = $1 AND kind = 2 AND valid_to <= $2)))))",
+        );
+        Ok(version.bind(&namespace.0).bind(now()).fetch_one(&self.pool).await?)
     }
 
     /// How much the namespace holds.
     pub async fn counts(&self, namespace: &Namespace) -> Result<Counts, MemoryError> {
         let rows =
-            sqlx::query("SELECT kind, count(*) FROM items WHERE namespace = $1 GROUP BY kind")
+            sqlx::query("SELECT kind, count(*) FROM items WHERE namespace = $1 AND retracted_at IS NULL GROUP BY kind")
                 .bind(&namespace.0)
                 .fetch_all(&self.pool)
                 .await?;
@@ -148,18 +164,9 @@ impl Key {
     }
 }
 
-/// Voids what caches hold of the namespace; part of every writing transaction. Versions begin with
-/// the time, so that a database that was wiped or restored never comes upon an old one.
+/// Voids what caches hold of the namespace.
 async fn touch(connection: &mut PgConnection, namespace: &Namespace) -> Result<(), MemoryError> {
-    sqlx::query(
-        "INSERT INTO namespaces
-         VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
-         ON CONFLICT (name) DO UPDATE SET version = namespaces.version + 1",
-    )
-    .bind(&namespace.0)
-    .execute(connection)
-    .await?;
-    Ok(())
+    changes::Changes::default().finish(connection, namespace, now()).await
 }
 
 /// Writes an item down as of now.
@@ -211,6 +218,7 @@ fn new_id() -> Uuid {
     Uuid::now_v7()
 }
 
+/// To the microsecond, as the store keeps it.
 fn now() -> DateTime<Utc> {
-    Utc::now()
+    Utc::now().trunc_subsecs(6)
 }

@@ -2,29 +2,68 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Key, Store, insert_item, new_id, now, touch};
+use super::{
+    Key, Store,
+    belief::{Spot, note_staleness, settle},
+    changes::Changes,
+    entities::found_or_made,
+    insert_item, new_id, now,
+    tenant::lock_beliefs,
+};
 use crate::{
     error::MemoryError,
-    knowledge::{Item, Kind, Namespace, NewEpisode, NewFact},
+    knowledge::{Item, Kind, Namespace, NewEpisode, NewFact, belief::ChangeKind},
 };
 
 /// What was written.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Remembered {
     /// When an episode was given.
     pub episode_id: Option<Uuid>,
     /// In the order of the facts.
     pub fact_ids: Vec<Uuid>,
+    /// Those that are stale from the start.
+    #[serde(default)]
+    pub stale: Vec<Uuid>,
     /// Whether it was written by an earlier request with the same key.
     #[serde(skip)]
     pub repeated: bool,
 }
 
+/// Where facts come from and of when they are.
+#[derive(Default)]
+struct Origin {
+    source: String,
+    actor: String,
+    session: String,
+    happened: DateTime<Utc>,
+    episode: Option<Uuid>,
+}
+
+impl Origin {
+    fn item(&self, kind: Kind, text: String, recorded_at: DateTime<Utc>) -> Item {
+        Item {
+            id: new_id(),
+            kind,
+            text,
+            source: self.source.clone(),
+            actor: self.actor.clone(),
+            session: self.session.clone(),
+            valid_from: self.happened,
+            valid_to: None,
+            recorded_at,
+        }
+    }
+}
+
 impl Store {
     /// Writes an episode and facts in one transaction.
+    ///
+    /// # Errors
+    /// When something a fact is derived from is unknown.
     pub async fn remember(
         &self,
         namespace: &Namespace,
@@ -32,81 +71,110 @@ impl Store {
         episode: Option<NewEpisode>,
         facts: Vec<NewFact>,
     ) -> Result<Remembered, MemoryError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin(namespace).await?;
         if let Some(key) = key
             && let Some(answer) = key.answer(&mut transaction, namespace).await?
         {
             let earlier: Remembered = serde_json::from_value(answer)?;
             return Ok(Remembered { repeated: true, ..earlier });
         }
+        if !facts.is_empty() {
+            lock_beliefs(&mut transaction, namespace).await?;
+        }
         let recorded_at = now();
-        let mut written = Remembered { episode_id: None, fact_ids: Vec::new(), repeated: false };
-        let mut happened = recorded_at;
-        let mut origin = (String::new(), String::new(), String::new());
+        let mut changes = Changes::default();
+        let mut origin = Origin { happened: recorded_at, ..Origin::default() };
         if let Some(episode) = episode {
-            happened = episode.occurred_at.unwrap_or(recorded_at);
-            origin = (episode.source, episode.actor, episode.session);
-            let item = Item {
-                id: new_id(),
-                kind: Kind::Episode,
-                text: episode.text,
-                source: origin.0.clone(),
-                actor: origin.1.clone(),
-                session: origin.2.clone(),
-                valid_from: happened,
-                valid_to: None,
-                recorded_at,
+            origin = Origin {
+                source: episode.source,
+                actor: episode.actor,
+                session: episode.session,
+                happened: episode.occurred_at.unwrap_or(recorded_at),
+                episode: None,
             };
+            let item = origin.item(Kind::Episode, episode.text, recorded_at);
             insert_item(&mut transaction, namespace, &item).await?;
-            written.episode_id = Some(item.id);
+            changes.note(ChangeKind::Recorded, item.id, Kind::Episode);
+            origin.episode = Some(item.id);
         }
-        lock_entities(&mut transaction, namespace, &facts).await?;
-        for fact in facts {
-            let item = Item {
-                id: new_id(),
-                kind: Kind::Fact,
-                text: fact.sentence(),
-                source: origin.0.clone(),
-                actor: origin.1.clone(),
-                session: origin.2.clone(),
-                valid_from: fact.valid_from.unwrap_or(happened),
-                valid_to: fact.valid_to,
-                recorded_at,
-            };
-            written.fact_ids.push(item.id);
-            write_fact(&mut transaction, namespace, item, &fact, written.episode_id).await?;
-        }
+        let (fact_ids, stale) =
+            write_facts(&mut transaction, namespace, &origin, &facts, recorded_at, &mut changes)
+                .await?;
+        let written = Remembered { episode_id: origin.episode, fact_ids, stale, repeated: false };
         if let Some(key) = key {
             key.keep(&mut transaction, namespace, &serde_json::to_value(&written)?).await?;
         }
-        touch(&mut transaction, namespace).await?;
+        changes.finish(&mut transaction, namespace, recorded_at).await?;
         transaction.commit().await?;
         Ok(written)
     }
 }
 
+/// Writes facts, lets them end others, and marks what became stale; gives their ids and those that
+/// are stale from the start.
+async fn write_facts(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+    origin: &Origin,
+    facts: &[NewFact],
+    at: DateTime<Utc>,
+    changes: &mut Changes,
+) -> Result<(Vec<Uuid>, Vec<Uuid>), MemoryError> {
+    let mut ids = Vec::with_capacity(facts.len());
+    let mut ended = Vec::new();
+    for fact in facts {
+        let (id, spot) = write_fact(connection, namespace, origin, fact, at, changes).await?;
+        ended.extend(settle(connection, &spot, at).await?);
+        changes.note(ChangeKind::Recorded, id, Kind::Fact);
+        ids.push(id);
+    }
+    ended.retain(|id| !ids.contains(id));
+    ended.sort_unstable();
+    ended.dedup();
+    for id in &ended {
+        changes.note(ChangeKind::Revised, *id, Kind::Fact);
+    }
+    for (fact, id) in facts.iter().zip(&ids) {
+        let of_request =
+            fact.derived_from_facts.iter().filter_map(|place| ids.get(*place).copied());
+        let grounds = fact.derived_from.iter().copied().chain(of_request).chain(origin.episode);
+        link(connection, namespace, *id, grounds.collect()).await?;
+    }
+    if facts.is_empty() {
+        return Ok((ids, ended));
+    }
+    let mut stale = note_staleness(connection, &ended, &ids, at, changes).await?.now_stale;
+    stale.retain(|id| ids.contains(id));
+    Ok((ids, stale))
+}
+
 async fn write_fact(
     connection: &mut PgConnection,
     namespace: &Namespace,
-    mut item: Item,
+    origin: &Origin,
     fact: &NewFact,
-    episode_id: Option<Uuid>,
-) -> Result<(), MemoryError> {
-    let subject = entity(connection, namespace, &fact.subject, item.recorded_at).await?;
+    at: DateTime<Utc>,
+    changes: &mut Changes,
+) -> Result<(Uuid, Spot), MemoryError> {
+    let subject =
+        found_or_made(connection, namespace, &fact.subject, &fact.subject_type, at, changes)
+            .await?;
     let object = if fact.object_is_entity {
-        Some(entity(connection, namespace, &fact.object, item.recorded_at).await?)
+        let kind = &fact.object_type;
+        Some(found_or_made(connection, namespace, &fact.object, kind, at, changes).await?)
     } else {
         None
     };
-    if fact.functional {
-        let next = make_way(connection, subject, &fact.predicate, item.valid_from).await?;
-        item.valid_to = [item.valid_to, next].into_iter().flatten().min();
-    }
+    let item = Item {
+        valid_from: fact.valid_from.unwrap_or(origin.happened),
+        valid_to: fact.valid_to,
+        ..origin.item(Kind::Fact, fact.sentence(), at)
+    };
     insert_item(connection, namespace, &item).await?;
     sqlx::query(
         "INSERT INTO facts (id, namespace, subject_id, predicate, object, object_id, episode_id,
-                            functional)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                            functional, stated_to)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(item.id)
     .bind(&namespace.0)
@@ -114,104 +182,44 @@ async fn write_fact(
     .bind(&fact.predicate)
     .bind(&fact.object)
     .bind(object)
-    .bind(episode_id)
+    .bind(origin.episode)
     .bind(fact.functional)
+    .bind(fact.valid_to)
     .execute(connection)
     .await?;
-    Ok(())
+    let (from, predicate) = (item.valid_from, fact.predicate.clone());
+    Ok((item.id, Spot { subject, predicate, from, to: from }))
 }
 
-/// Ends what held before `from`, and tells when something that was known to begin later ends the
-/// new fact.
-async fn make_way(
-    connection: &mut PgConnection,
-    subject: Uuid,
-    predicate: &str,
-    from: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, MemoryError> {
-    sqlx::query(
-        "UPDATE items SET valid_to = $3
-          WHERE id IN (SELECT id FROM facts WHERE subject_id = $1 AND predicate = $2)
-            AND retracted_at IS NULL AND valid_from <= $3 AND (valid_to IS NULL OR valid_to > $3)",
-    )
-    .bind(subject)
-    .bind(predicate)
-    .bind(from)
-    .execute(&mut *connection)
-    .await?;
-    let row = sqlx::query(
-        "SELECT min(valid_from) FROM items JOIN facts USING (id)
-          WHERE subject_id = $1 AND predicate = $2 AND retracted_at IS NULL AND valid_from > $3",
-    )
-    .bind(subject)
-    .bind(predicate)
-    .bind(from)
-    .fetch_one(connection)
-    .await?;
-    Ok(row.try_get(0)?)
-}
-
-/// Two writers that make the same entity at once would each find none: one waits for the other.
-/// All names are locked before the first is looked up, and in one order, so that nobody waits in a
-/// circle.
-async fn lock_entities(
+/// Lets a fact rest on `grounds`.
+async fn link(
     connection: &mut PgConnection,
     namespace: &Namespace,
-    facts: &[NewFact],
+    fact: Uuid,
+    mut grounds: Vec<Uuid>,
 ) -> Result<(), MemoryError> {
-    let subjects = facts.iter().map(|fact| &fact.subject);
-    let objects = facts.iter().filter(|fact| fact.object_is_entity).map(|fact| &fact.object);
-    let names: Vec<&str> = subjects.chain(objects).map(String::as_str).collect();
-    sqlx::query(
-        "SELECT pg_advisory_xact_lock(key) FROM (
-           SELECT DISTINCT hashtextextended('entity:' || $1 || ':' || lower(name), 0) AS key
-             FROM unnest($2::text[]) AS name ORDER BY key) AS keys",
-    )
-    .bind(&namespace.0)
-    .bind(names)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// The entity of that name or alias; made when there is none.
-async fn entity(
-    connection: &mut PgConnection,
-    namespace: &Namespace,
-    name: &str,
-    recorded_at: DateTime<Utc>,
-) -> Result<Uuid, MemoryError> {
-    let known = sqlx::query_scalar(
-        "SELECT id FROM entities
-          WHERE namespace = $1
-            AND (lower(name) = lower($2)
-                 OR EXISTS (SELECT FROM unnest(aliases) AS alias WHERE lower(alias) = lower($2)))
-          ORDER BY lower(name) = lower($2) DESC LIMIT 1",
-    )
-    .bind(&namespace.0)
-    .bind(name)
-    .fetch_optional(&mut *connection)
-    .await?;
-    if let Some(id) = known {
-        return Ok(id);
+    grounds.sort_unstable();
+    grounds.dedup();
+    if grounds.is_empty() {
+        return Ok(());
     }
-    let item = Item {
-        id: new_id(),
-        kind: Kind::Entity,
-        text: name.to_owned(),
-        source: String::new(),
-        actor: String::new(),
-        session: String::new(),
-        valid_from: recorded_at,
-        valid_to: None,
-        recorded_at,
-    };
-    insert_item(connection, namespace, &item).await?;
-    sqlx::query("INSERT INTO entities (id, namespace, name) VALUES ($1, $2, $3)")
-        .bind(item.id)
-        .bind(&namespace.0)
-        .bind(name)
-        .execute(connection)
-        .await?;
-    Ok(item.id)
+    // Rows of other namespaces are not seen.
+    let linked: Vec<Uuid> = sqlx::query_scalar(
+        "INSERT INTO grounds (fact_id, ground_id, namespace)
+         SELECT $1, id, $2 FROM items
+          WHERE id = ANY($3) AND namespace = $2 AND kind IN (1, 2, 4)
+         RETURNING ground_id",
+    )
+    .bind(fact)
+    .bind(&namespace.0)
+    .bind(&grounds)
+    .fetch_all(connection)
+    .await?;
+    match grounds.iter().find(|ground| !linked.contains(ground)) {
+        Some(missing) => Err(MemoryError::NoItem {
+            what: "episode, fact or section to derive from",
+            id: missing.to_string(),
+        }),
+        None => Ok(()),
+    }
 }

@@ -12,7 +12,6 @@ use alina_proto::orchestrator::v1::{
     orchestrator_service_server::{OrchestratorService, OrchestratorServiceServer},
     *,
 };
-use futures::stream::Empty;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
@@ -64,53 +63,23 @@ impl FakeOrchestrator {
     }
 }
 
-macro_rules! not_here {
-    ($($method:ident($request:ty) -> $response:ty,)*) => {
-        #[tonic::async_trait]
-        impl OrchestratorService for FakeOrchestrator {
-            type FollowRunStream = Empty<Result<FollowRunResponse, Status>>;
-            type AskStream = Empty<Result<AskResponse, Status>>;
-
-            async fn raise_alert(
-                &self,
-                request: Request<RaiseAlertRequest>,
-            ) -> Result<Response<RaiseAlertResponse>, Status> {
-                let left = self.refusals.fetch_update(
-                    Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1),
-                );
-                if left.is_ok() {
-                    return Err(Status::unavailable("starting"));
-                }
-                let request = request.into_inner();
-                let mut told = self.told.lock().unwrap();
-                if told.iter().all(|earlier| earlier.idempotency_key != request.idempotency_key) {
-                    told.push(request);
-                }
-                Ok(Response::new(RaiseAlertResponse { alert_id: told.len().to_string() }))
-            }
-
-            $(async fn $method(
-                &self,
-                _: Request<$request>,
-            ) -> Result<Response<$response>, Status> {
-                Err(Status::unimplemented("not of this test"))
-            })*
+#[tonic::async_trait]
+impl OrchestratorService for FakeOrchestrator {
+    async fn raise_alert(
+        &self,
+        request: Request<RaiseAlertRequest>,
+    ) -> Result<Response<RaiseAlertResponse>, Status> {
+        let left = self
+            .refusals
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() {
+            return Err(Status::unavailable("starting"));
         }
-    };
-}
-
-not_here! {
-    start_run(StartRunRequest) -> StartRunResponse,
-    get_run(GetRunRequest) -> GetRunResponse,
-    list_runs(ListRunsRequest) -> ListRunsResponse,
-    list_steps(ListStepsRequest) -> ListStepsResponse,
-    follow_run(FollowRunRequest) -> Self::FollowRunStream,
-    cancel_run(CancelRunRequest) -> CancelRunResponse,
-    resume_run(ResumeRunRequest) -> ResumeRunResponse,
-    ask(AskRequest) -> Self::AskStream,
-    list_agents(ListAgentsRequest) -> ListAgentsResponse,
-    list_tools(ListToolsRequest) -> ListToolsResponse,
-    list_outputs(ListOutputsRequest) -> ListOutputsResponse,
-    set_instructions(SetInstructionsRequest) -> SetInstructionsResponse,
-    list_alerts(ListAlertsRequest) -> ListAlertsResponse,
+        let request = request.into_inner();
+        let mut told = self.told.lock().unwrap();
+        if told.iter().all(|earlier| earlier.idempotency_key != request.idempotency_key) {
+            told.push(request);
+        }
+        Ok(Response::new(RaiseAlertResponse { alert_id: told.len().to_string() }))
+    }
 }

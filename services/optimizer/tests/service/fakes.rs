@@ -8,21 +8,20 @@ use std::{
 
 use alina_proto::{
     inference::v1::{
-        self as inference, ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, Embedding,
+        ChatRequest, ChatResponse, EmbedRequest, EmbedResponse, Embedding,
         inference_service_server::{InferenceService, InferenceServiceServer},
     },
     memory::v1::{
-        self as memory, LogActionRequest, LogActionResponse,
+        LogActionRequest, LogActionResponse,
         memory_service_server::{MemoryService, MemoryServiceServer},
     },
     orchestrator::v1::{
-        self as orchestrator, Agent, ListAgentsRequest, ListAgentsResponse, ListOutputsRequest,
-        ListOutputsResponse, Output, SetInstructionsRequest, SetInstructionsResponse,
+        Agent, ListAgentsRequest, ListAgentsResponse, ListOutputsRequest, ListOutputsResponse,
+        Output, SetInstructionsRequest, SetInstructionsResponse,
         orchestrator_service_server::{OrchestratorService, OrchestratorServiceServer},
     },
 };
 use alina_service::status;
-use futures::stream::Empty;
 use serde_json::json;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, service::Routes, transport::Server};
@@ -60,21 +59,6 @@ async fn serve(routes: Routes) -> String {
     let incoming = TcpListenerStream::new(listener);
     tokio::spawn(Server::builder().add_routes(routes).serve_with_incoming(incoming));
     url
-}
-
-/// The methods that the optimizer does not call.
-macro_rules! not_here {
-    ($($method:ident($request:ty) -> $response:ty,)*) => {
-        $(fn $method<'a: 'b, 'b>(
-            &'a self,
-            _: Request<$request>,
-        ) -> std::pin::Pin<Box<dyn Future<Output = Result<Response<$response>, Status>> + Send + 'b>>
-        where
-            Self: 'b,
-        {
-            Box::pin(async { Err(Status::unimplemented("not of this test")) })
-        })*
-    };
 }
 
 #[derive(Debug, Default)]
@@ -149,9 +133,6 @@ impl OrchestratorState {
 
 #[tonic::async_trait]
 impl OrchestratorService for FakeOrchestrator {
-    type FollowRunStream = Empty<Result<orchestrator::FollowRunResponse, Status>>;
-    type AskStream = Empty<Result<orchestrator::AskResponse, Status>>;
-
     async fn list_agents(
         &self,
         _: Request<ListAgentsRequest>,
@@ -204,20 +185,6 @@ impl OrchestratorService for FakeOrchestrator {
         state.told.push(request);
         let agent = Some(state.agent(&agent));
         Ok(Response::new(SetInstructionsResponse { agent }))
-    }
-
-    not_here! {
-        start_run(orchestrator::StartRunRequest) -> orchestrator::StartRunResponse,
-        get_run(orchestrator::GetRunRequest) -> orchestrator::GetRunResponse,
-        list_runs(orchestrator::ListRunsRequest) -> orchestrator::ListRunsResponse,
-        list_steps(orchestrator::ListStepsRequest) -> orchestrator::ListStepsResponse,
-        follow_run(orchestrator::FollowRunRequest) -> Self::FollowRunStream,
-        cancel_run(orchestrator::CancelRunRequest) -> orchestrator::CancelRunResponse,
-        resume_run(orchestrator::ResumeRunRequest) -> orchestrator::ResumeRunResponse,
-        ask(orchestrator::AskRequest) -> Self::AskStream,
-        list_tools(orchestrator::ListToolsRequest) -> orchestrator::ListToolsResponse,
-        raise_alert(orchestrator::RaiseAlertRequest) -> orchestrator::RaiseAlertResponse,
-        list_alerts(orchestrator::ListAlertsRequest) -> orchestrator::ListAlertsResponse,
     }
 }
 
@@ -283,8 +250,6 @@ impl FakeInference {
 
 #[tonic::async_trait]
 impl InferenceService for FakeInference {
-    type ChatStreamStream = Empty<Result<inference::ChatStreamResponse, Status>>;
-
     async fn chat(&self, request: Request<ChatRequest>) -> Result<Response<ChatResponse>, Status> {
         let chat = request.into_inner();
         let (mood, pause) = {
@@ -314,15 +279,6 @@ impl InferenceService for FakeInference {
         };
         let embeddings = request.into_inner().texts.iter().map(embed).collect();
         Ok(Response::new(EmbedResponse { embeddings, ..EmbedResponse::default() }))
-    }
-
-    not_here! {
-        chat_stream(inference::ChatStreamRequest) -> Self::ChatStreamStream,
-        list_models(inference::ListModelsRequest) -> inference::ListModelsResponse,
-        get_load(inference::GetLoadRequest) -> inference::GetLoadResponse,
-        set_limits(inference::SetLimitsRequest) -> inference::SetLimitsResponse,
-        list_usage(inference::ListUsageRequest) -> inference::ListUsageResponse,
-        set_model_state(inference::SetModelStateRequest) -> inference::SetModelStateResponse,
     }
 }
 
@@ -364,16 +320,5 @@ impl MemoryService for FakeMemory {
             return Err(status::error(Code::AlreadyExists, "KEY_REUSED", "other content"));
         }
         Ok(Response::new(LogActionResponse { id: "1".into() }))
-    }
-
-    not_here! {
-        remember(memory::RememberRequest) -> memory::RememberResponse,
-        search(memory::SearchRequest) -> memory::SearchResponse,
-        build_context(memory::BuildContextRequest) -> memory::BuildContextResponse,
-        get_entity(memory::GetEntityRequest) -> memory::GetEntityResponse,
-        list_actions(memory::ListActionsRequest) -> memory::ListActionsResponse,
-        import_bank(memory::ImportBankRequest) -> memory::ImportBankResponse,
-        export_bank(memory::ExportBankRequest) -> memory::ExportBankResponse,
-        get_stats(memory::GetStatsRequest) -> memory::GetStatsResponse,
     }
 }

@@ -5,15 +5,14 @@ mod convert;
 mod follow;
 mod requests;
 
-use std::{collections::HashMap, pin::Pin, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use alina_proto::orchestrator::v1::{
     self as wire, orchestrator_service_server::OrchestratorService,
 };
 use chrono::TimeDelta;
-use futures::Stream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, codegen::BoxStream};
 
 use crate::{
     engine::Engine,
@@ -28,8 +27,6 @@ pub(crate) struct Grpc {
     /// Ends streams when the service stops.
     shutdown: CancellationToken,
 }
-
-type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Grpc {
     pub(crate) fn new(engine: Arc<Engine>, shutdown: CancellationToken) -> Self {
@@ -97,12 +94,10 @@ impl OrchestratorService for Grpc {
         Ok(Response::new(wire::ListStepsResponse { steps }))
     }
 
-    type FollowRunStream = Streamed<wire::FollowRunResponse>;
-
     async fn follow_run(
         &self,
         request: Request<wire::FollowRunRequest>,
-    ) -> Result<Response<Self::FollowRunStream>, Status> {
+    ) -> Result<Response<BoxStream<wire::FollowRunResponse>>, Status> {
         let request = request.into_inner();
         let follow = follow::Follow {
             run: requests::run_id(&request.run_id)?,
@@ -140,12 +135,10 @@ impl OrchestratorService for Grpc {
         Ok(Response::new(wire::ResumeRunResponse { run: Some(run.into()) }))
     }
 
-    type AskStream = Streamed<wire::AskResponse>;
-
     async fn ask(
         &self,
         request: Request<wire::AskRequest>,
-    ) -> Result<Response<Self::AskStream>, Status> {
+    ) -> Result<Response<BoxStream<wire::AskResponse>>, Status> {
         let ask = requests::ask(request.into_inner())?;
         let stream = ask::stream(Arc::clone(&self.engine), ask, self.shutdown.clone());
         Ok(Response::new(Box::pin(stream)))

@@ -98,6 +98,7 @@ impl Memory {
             query: cut(query, QUERY_BYTES).to_owned(),
             token_budget,
             exclude_session: exclude_session.to_owned(),
+            ..BuildContextRequest::default()
         };
         let mut client = self.connector.memory();
         let response = bounded(client.build_context(request)).await?;

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,10 +17,9 @@ use alina_proto::{
         memory_service_server::{MemoryService, MemoryServiceServer},
     },
 };
-use futures::Stream;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{Request, Response, Status, codegen::BoxStream, transport::Server};
 
 /// What the models say.
 #[derive(Clone)]
@@ -144,19 +142,10 @@ impl Drop for Running {
 
 #[tonic::async_trait]
 impl InferenceService for FakeInference {
-    async fn chat(
-        &self,
-        _: Request<inference::ChatRequest>,
-    ) -> Result<Response<inference::ChatResponse>, Status> {
-        Err(Status::unimplemented("the orchestrator streams"))
-    }
-
-    type ChatStreamStream = Pin<Box<dyn Stream<Item = Result<ChatStreamResponse, Status>> + Send>>;
-
     async fn chat_stream(
         &self,
         request: Request<inference::ChatStreamRequest>,
-    ) -> Result<Response<Self::ChatStreamStream>, Status> {
+    ) -> Result<Response<BoxStream<ChatStreamResponse>>, Status> {
         let chat = request.into_inner().chat.unwrap();
         let text = self.text(&chat);
         let pause = self.script.lock().unwrap().pause;
@@ -185,48 +174,6 @@ impl InferenceService for FakeInference {
             yield Ok(ChatStreamResponse { event: Some(event), logprobs: Vec::new() });
         };
         Ok(Response::new(Box::pin(stream)))
-    }
-
-    async fn embed(
-        &self,
-        _: Request<inference::EmbedRequest>,
-    ) -> Result<Response<inference::EmbedResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
-    }
-
-    async fn list_models(
-        &self,
-        _: Request<inference::ListModelsRequest>,
-    ) -> Result<Response<inference::ListModelsResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
-    }
-
-    async fn get_load(
-        &self,
-        _: Request<inference::GetLoadRequest>,
-    ) -> Result<Response<inference::GetLoadResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
-    }
-
-    async fn set_limits(
-        &self,
-        _: Request<inference::SetLimitsRequest>,
-    ) -> Result<Response<inference::SetLimitsResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
-    }
-
-    async fn list_usage(
-        &self,
-        _: Request<inference::ListUsageRequest>,
-    ) -> Result<Response<inference::ListUsageResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
-    }
-
-    async fn set_model_state(
-        &self,
-        _: Request<inference::SetModelStateRequest>,
-    ) -> Result<Response<inference::SetModelStateResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
     }
 }
 
@@ -326,40 +273,5 @@ impl MemoryService for FakeMemory {
         let content = format!("{} {}", request.action, request.details_json);
         self.write(request.idempotency_key, content).await?;
         Ok(Response::new(memory::LogActionResponse { id: "action".to_owned() }))
-    }
-
-    async fn get_entity(
-        &self,
-        _: Request<memory::GetEntityRequest>,
-    ) -> Result<Response<memory::GetEntityResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
-    }
-
-    async fn list_actions(
-        &self,
-        _: Request<memory::ListActionsRequest>,
-    ) -> Result<Response<memory::ListActionsResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
-    }
-
-    async fn import_bank(
-        &self,
-        _: Request<memory::ImportBankRequest>,
-    ) -> Result<Response<memory::ImportBankResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
-    }
-
-    async fn export_bank(
-        &self,
-        _: Request<memory::ExportBankRequest>,
-    ) -> Result<Response<memory::ExportBankResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
-    }
-
-    async fn get_stats(
-        &self,
-        _: Request<memory::GetStatsRequest>,
-    ) -> Result<Response<memory::GetStatsResponse>, Status> {
-        Err(Status::unimplemented("not scripted"))
     }
 }

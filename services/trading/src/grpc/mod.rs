@@ -2,7 +2,7 @@
 
 mod convert;
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
 use alina_proto::{
     time::timestamp,
@@ -16,11 +16,10 @@ use alina_proto::{
 };
 use alina_service::status::Violations;
 use async_stream::stream;
-use futures::Stream;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, codegen::BoxStream};
 use uuid::Uuid;
 
 use self::convert::{account, checked_order, failure, level, market, order, pnl};
@@ -150,12 +149,10 @@ impl TradingService for Grpc {
         Ok(Response::new(GetPnlResponse { pnl: Some(pnl(&self.desk.now())) }))
     }
 
-    type StreamPnlStream = Pin<Box<dyn Stream<Item = Result<StreamPnlResponse, Status>> + Send>>;
-
     async fn stream_pnl(
         &self,
         request: Request<StreamPnlRequest>,
-    ) -> Result<Response<Self::StreamPnlStream>, Status> {
+    ) -> Result<Response<BoxStream<StreamPnlResponse>>, Status> {
         let interval = request.into_inner().interval_ms;
         let mut bad = Violations::default();
         let fits = interval == 0 || (FASTEST..=SLOWEST).contains(&interval);

@@ -4,7 +4,6 @@
 //! measured of those few hundred only (`pool`).
 
 mod candidates;
-mod entity;
 mod links;
 mod pool;
 mod terms;
@@ -14,12 +13,11 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgArguments;
 
 pub use self::{
-    entity::Entity,
     links::Linked,
     terms::{Terms, weight},
 };
 use crate::{
-    knowledge::{Kind, Namespace},
+    knowledge::{Kind, Namespace, belief::View},
     store::now,
 };
 
@@ -32,15 +30,28 @@ pub struct Scope {
     pub kinds: Vec<Kind>,
     /// Facts that hold at this time.
     pub as_of: DateTime<Utc>,
+    /// As they were believed at this time; now when absent.
+    pub known_at: Option<DateTime<Utc>>,
+    /// Whether stale facts are found, too.
+    pub include_stale: bool,
     /// Left out; empty for none.
     pub exclude_session: String,
     /// How many.
     pub limit: i64,
 }
 
-/// The part of every search that says where to look; its parameters are $1 to $4.
-const SCOPE: &str = "namespace = $1 AND kind = ANY($2) AND retracted_at IS NULL
-    AND (kind <> 2 OR (valid_from <= $3 AND (valid_to IS NULL OR valid_to > $3)))
+/// The part of every search that says where to look; its parameters are $1 to $4. $3 holds the time
+/// of which it is, since when it is known if that is not now, and any time if stale facts are left
+/// out.
+const SCOPE: &str = "namespace = $1 AND kind = ANY($2)
+    AND (($3::timestamptz[])[2] IS NOT NULL
+         OR (retracted_at IS NULL
+             AND (kind <> 2 OR (valid_from <= ($3::timestamptz[])[1]
+                                AND (valid_to IS NULL OR valid_to > ($3::timestamptz[])[1])))))
+    AND (($3::timestamptz[])[2] IS NULL
+         OR held(id, ($3::timestamptz[])[1], ($3::timestamptz[])[2]))
+    AND (($3::timestamptz[])[3] IS NULL OR kind <> 2
+         OR NOT stale(id, ($3::timestamptz[])[1], ($3::timestamptz[])[3]))
     AND ($4 = '' OR session <> $4)";
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, PgArguments>;
@@ -53,6 +64,8 @@ impl Scope {
             namespace,
             kinds: Kind::ALL.to_vec(),
             as_of: now(),
+            known_at: None,
+            include_stale: true,
             exclude_session: String::new(),
             limit,
         }
@@ -61,6 +74,15 @@ impl Scope {
     /// Binds the parameters of [`SCOPE`].
     fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
         let kinds: Vec<i16> = self.kinds.iter().map(|kind| kind.number()).collect();
-        query.bind(&self.namespace.0).bind(kinds).bind(self.as_of).bind(&self.exclude_session)
+        let view = self.view();
+        let fresh = (!self.include_stale).then(|| view.known());
+        let times = vec![Some(self.as_of), self.known_at, fresh];
+        query.bind(&self.namespace.0).bind(kinds).bind(times).bind(&self.exclude_session)
+    }
+
+    /// Of when it is.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View { as_of: self.as_of, known_at: self.known_at, include_stale: self.include_stale }
     }
 }

@@ -1,0 +1,49 @@
+//! Failures as statuses.
+
+use std::time::Duration;
+
+use alina_service::status::{self, Violations};
+use tonic::{Code, Status};
+
+use crate::error::MemoryError;
+
+/// The status of a failure.
+pub(super) fn failure(error: MemoryError) -> Status {
+    let message = error.to_string();
+    match error {
+        MemoryError::StoreUnavailable(_) => {
+            status::error(Code::Unavailable, "STORE_UNAVAILABLE", message)
+        }
+        MemoryError::KeyReused(_) => status::error(Code::AlreadyExists, "KEY_REUSED", message),
+        MemoryError::AliasTaken(_) => status::error(Code::AlreadyExists, "ALIAS_TAKEN", message),
+        MemoryError::NoEntity(name) => {
+            status::resource(Code::NotFound, "NOT_FOUND", "entity", name, message)
+        }
+        MemoryError::NoItem { what, id } => {
+            status::resource(Code::NotFound, "NOT_FOUND", what, id, message)
+        }
+        MemoryError::Retracted(_) => status::error(Code::FailedPrecondition, "RETRACTED", message),
+        MemoryError::EndsBeforeItBegins(_) => refused("valid_to", &message),
+        MemoryError::TooManyAliases(_) => refused("add_aliases", &message),
+        MemoryError::SequenceGone { .. } => {
+            status::error(Code::OutOfRange, "SEQUENCE_GONE", message)
+        }
+        MemoryError::Store(_) | MemoryError::StoredAnswer(_) => {
+            tracing::error!(error = message, "a request failed");
+            Status::internal("a fault in the service; see its log")
+        }
+    }
+}
+
+/// What only the store can tell to be wrong with a field.
+fn refused(field: &str, rule: &str) -> Status {
+    let mut bad = Violations::default();
+    bad.add(field, rule);
+    bad.finish().err().unwrap_or_else(|| Status::invalid_argument(rule))
+}
+
+/// More streams than are served at once.
+pub(super) fn too_many_watchers(most: usize) -> Status {
+    let message = format!("{most} streams of changes are open already; end one or try later");
+    status::retry(Code::ResourceExhausted, "TOO_MANY_WATCHERS", message, Duration::from_secs(5))
+}

@@ -1,0 +1,290 @@
+//! What is believed: its versions, what ends what, what rests on what.
+//!
+//! Whether a fact is stale follows from what it rests on at the times that are asked about; nothing
+//! has to be kept in step. That it became so is noted in the transaction that made it so.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use super::{Store, changes::Changes};
+use crate::{
+    error::MemoryError,
+    knowledge::{
+        Kind, Namespace,
+        belief::{ChangeKind, Consequences, MOST_DOUBTS, Standing, Version, View, standing},
+    },
+};
+
+/// How something appears in a view.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// When it became true, as far as was believed then.
+    pub valid_from: DateTime<Utc>,
+    /// When it ceased.
+    pub valid_to: Option<DateTime<Utc>>,
+    /// Why it is stale, in plain words; empty when it is not.
+    pub doubts: Vec<String>,
+}
+
+impl Store {
+    /// How those of `ids` appear in the view that are believed in it.
+    pub async fn seen(
+        &self,
+        namespace: &Namespace,
+        ids: &[Uuid],
+        view: &View,
+    ) -> Result<HashMap<Uuid, Seen>, MemoryError> {
+        let mut transaction = self.read(namespace).await?;
+        seen(&mut transaction, ids, view).await
+    }
+}
+
+/// How those of `ids` appear in the view that are believed in it.
+pub(super) async fn seen(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    view: &View,
+) -> Result<HashMap<Uuid, Seen>, MemoryError> {
+    let rows = sqlx::query(
+        "SELECT item_id, valid_from, valid_to FROM histories
+          WHERE item_id = ANY($1) AND since <= $2 AND until > $2",
+    )
+    .bind(ids)
+    .bind(view.known())
+    .fetch_all(&mut *connection)
+    .await?;
+    // Of what is over nobody asks what it rests on.
+    let true_then: Vec<Uuid> = rows
+        .iter()
+        .filter_map(|row| {
+            let from: DateTime<Utc> = row.try_get("valid_from").ok()?;
+            let to: Option<DateTime<Utc>> = row.try_get("valid_to").ok()?;
+            let holds = from <= view.as_of && to.is_none_or(|to| to > view.as_of);
+            holds.then(|| row.try_get("item_id").ok())?
+        })
+        .collect();
+    let mut doubts = doubts(connection, &true_then, view).await?;
+    rows.iter()
+        .map(|row| {
+            let id: Uuid = row.try_get("item_id")?;
+            let seen = Seen {
+                valid_from: row.try_get("valid_from")?,
+                valid_to: row.try_get("valid_to")?,
+                doubts: doubts.remove(&id).unwrap_or_default(),
+            };
+            Ok((id, seen))
+        })
+        .collect()
+}
+
+/// Why those of `facts` are stale that are: what does not hold, all the way down.
+async fn doubts(
+    connection: &mut PgConnection,
+    facts: &[Uuid],
+    view: &View,
+) -> Result<HashMap<Uuid, Vec<String>>, MemoryError> {
+    let rows = sqlx::query(
+        "WITH RECURSIVE below (fact_id, ground_id) AS (
+           SELECT fact_id, ground_id FROM grounds WHERE fact_id = ANY($1)
+           UNION SELECT below.fact_id, g.ground_id
+             FROM below JOIN grounds g ON g.fact_id = below.ground_id),
+         needed AS MATERIALIZED (SELECT DISTINCT ground_id FROM below),
+         failing AS MATERIALIZED (
+           SELECT ground_id FROM needed WHERE NOT held(ground_id, $2, $3))
+         SELECT below.fact_id, i.kind, left(i.text, 200) AS text, last.*
+           FROM failing JOIN below USING (ground_id) JOIN items i ON i.id = ground_id
+           LEFT JOIN LATERAL (
+             SELECT valid_from, valid_to, since, nullif(until, 'infinity') AS until, reason
+               FROM histories
+              WHERE item_id = ground_id AND since <= $3 ORDER BY since DESC LIMIT 1) AS last ON true
+          ORDER BY below.fact_id, i.recorded_at, i.id",
+    )
+    .bind(facts)
+    .bind(view.as_of)
+    .bind(view.known())
+    .fetch_all(connection)
+    .await?;
+    let mut doubts: HashMap<Uuid, Vec<String>> = HashMap::new();
+    for row in &rows {
+        let of_fact = doubts.entry(row.try_get("fact_id")?).or_default();
+        if of_fact.len() < MOST_DOUBTS {
+            let kind = Kind::of(row.try_get("kind")?).unwrap_or(Kind::Episode);
+            let version = last_version(row)?;
+            let text: String = row.try_get("text")?;
+            let (_, told) = standing(kind, version.as_ref(), view);
+            of_fact.push(format!("{text}: {told}"));
+        }
+    }
+    Ok(doubts)
+}
+
+/// The columns of the same names; all null when there is none. A time that is infinite in
+/// `histories` is null here: chrono knows none.
+pub(super) fn last_version(row: &PgRow) -> Result<Option<Version>, MemoryError> {
+    let Some(since) = row.try_get("since")? else { return Ok(None) };
+    Ok(Some(Version {
+        since,
+        valid_from: row.try_get("valid_from")?,
+        valid_to: row.try_get("valid_to")?,
+        until: row.try_get("until")?,
+        reason: row.try_get("reason")?,
+    }))
+}
+
+/// How a fact stands with regard to what it rests on, too.
+pub(super) fn with_doubts(by_itself: Standing, stale: bool) -> Standing {
+    if by_itself == Standing::Holds && stale { Standing::Stale } else { by_itself }
+}
+
+/// Gives an item another validity from now on.
+async fn revise(
+    connection: &mut PgConnection,
+    id: Uuid,
+    valid_from: DateTime<Utc>,
+    valid_to: Option<DateTime<Utc>>,
+    at: DateTime<Utc>,
+) -> Result<(), MemoryError> {
+    keep_version(connection, id, at).await?;
+    sqlx::query("UPDATE items SET valid_from = $2, valid_to = $3, revised_at = $4 WHERE id = $1")
+        .bind(id)
+        .bind(valid_from)
+        .bind(valid_to)
+        .bind(at)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Keeps what is believed of an item until now, or was until it was retracted. What was written in
+/// this very transaction was never believed by anybody.
+pub(super) async fn keep_version(
+    connection: &mut PgConnection,
+    id: Uuid,
+    at: DateTime<Utc>,
+) -> Result<(), MemoryError> {
+    sqlx::query(
+        "INSERT INTO versions (item_id, namespace, valid_from, valid_to, since, until, reason)
+         SELECT id, namespace, valid_from, valid_to, coalesce(revised_at, recorded_at),
+                coalesce(retracted_at, $2), reason
+           FROM items
+          WHERE id = $1 AND coalesce(revised_at, recorded_at) < coalesce(retracted_at, $2)",
+    )
+    .bind(id)
+    .bind(at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A subject with a predicate, and a span of time: what is said of it there may end each other.
+#[derive(Debug, Clone)]
+pub(super) struct Spot {
+    pub(super) subject: Uuid,
+    pub(super) predicate: String,
+    pub(super) from: DateTime<Utc>,
+    pub(super) to: DateTime<Utc>,
+}
+
+impl Spot {
+    /// Where a fact stands.
+    pub(super) async fn of(
+        connection: &mut PgConnection,
+        fact: Uuid,
+    ) -> Result<Option<Self>, MemoryError> {
+        let row = sqlx::query(
+            "SELECT subject_id, predicate, valid_from FROM facts JOIN items USING (id) WHERE id = $1",
+        )
+        .bind(fact)
+        .fetch_optional(connection)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let from = row.try_get("valid_from")?;
+        Ok(Some(Self {
+            subject: row.try_get("subject_id")?,
+            predicate: row.try_get("predicate")?,
+            from,
+            to: from,
+        }))
+    }
+}
+
+/// Lets facts end where they were said to, or where a functional fact of another object begins,
+/// whichever is first. Gives those that end at another time since.
+pub(super) async fn settle(
+    connection: &mut PgConnection,
+    spot: &Spot,
+    at: DateTime<Utc>,
+) -> Result<Vec<Uuid>, MemoryError> {
+    let rows = sqlx::query(
+        "WITH said AS MATERIALIZED (
+           SELECT id, coalesce(object_id::text, object) AS object, functional, stated_to,
+                  valid_from, valid_to
+             FROM facts JOIN items USING (id)
+            WHERE subject_id = $1 AND predicate = $2 AND retracted_at IS NULL),
+         judged AS (
+           SELECT id, valid_from, valid_to, least(stated_to, (
+                    SELECT min(next.valid_from) FROM said AS next
+                     WHERE next.functional AND next.object <> said.object
+                       AND (next.valid_from, next.id) > (said.valid_from, said.id))) AS ends
+             FROM said
+            WHERE valid_from <= $4 AND (valid_to IS NULL OR valid_to >= $3))
+         SELECT id, valid_from, ends FROM judged
+          WHERE valid_to IS DISTINCT FROM ends ORDER BY valid_from, id",
+    )
+    .bind(spot.subject)
+    .bind(&spot.predicate)
+    .bind(spot.from)
+    .bind(spot.to)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut revised = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let id = row.try_get("id")?;
+        revise(connection, id, row.try_get("valid_from")?, row.try_get("ends")?, at).await?;
+        revised.push(id);
+    }
+    Ok(revised)
+}
+
+/// Notes which facts that rest on `changed`, however indirectly, and which of `written` became stale
+/// or hold again.
+pub(super) async fn note_staleness(
+    connection: &mut PgConnection,
+    changed: &[Uuid],
+    written: &[Uuid],
+    at: DateTime<Utc>,
+    changes: &mut Changes,
+) -> Result<Consequences, MemoryError> {
+    let rows = sqlx::query(
+        "WITH RECURSIVE above (id) AS (
+           SELECT fact_id FROM grounds WHERE ground_id = ANY($1)
+           UNION SELECT unnest($2::uuid[])
+           UNION SELECT g.fact_id FROM above JOIN grounds g ON g.ground_id = above.id),
+         judged AS MATERIALIZED (SELECT id, stale(id, $3, $4) AS stale FROM above)
+         UPDATE facts SET stale_since = CASE WHEN judged.stale THEN $3 END
+           FROM judged
+          WHERE facts.id = judged.id AND judged.stale <> (stale_since IS NOT NULL)
+         RETURNING facts.id, judged.stale",
+    )
+    .bind(changed)
+    .bind(written)
+    .bind(at)
+    .bind(crate::knowledge::belief::LATEST)
+    .fetch_all(connection)
+    .await?;
+    let mut consequences = Consequences::default();
+    for row in &rows {
+        let id = row.try_get("id")?;
+        if row.try_get("stale")? {
+            changes.note(ChangeKind::Stale, id, Kind::Fact);
+            consequences.now_stale.push(id);
+        } else {
+            changes.note(ChangeKind::Holding, id, Kind::Fact);
+            consequences.now_holding.push(id);
+        }
+    }
+    Ok(consequences)
+}

@@ -1,0 +1,54 @@
+//! Transactions that see one namespace: the policies of row-level security bind them.
+
+use sqlx::{PgConnection, Postgres, Transaction};
+
+use super::Store;
+use crate::{error::MemoryError, knowledge::Namespace};
+
+impl Store {
+    /// A transaction that writes.
+    pub(super) async fn begin(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<Transaction<'static, Postgres>, MemoryError> {
+        let mut transaction = self.pool.begin().await?;
+        enter(&mut transaction, namespace).await?;
+        Ok(transaction)
+    }
+
+    /// A transaction that reads: all its queries see the same state.
+    pub(super) async fn read(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<Transaction<'static, Postgres>, MemoryError> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let mut transaction = self.pool.begin_with(begin).await?;
+        enter(&mut transaction, namespace).await?;
+        Ok(transaction)
+    }
+}
+
+/// Until the transaction ends.
+async fn enter(connection: &mut PgConnection, namespace: &Namespace) -> Result<(), MemoryError> {
+    sqlx::query(
+        "SELECT set_config('alina.namespace', $1, true),
+                set_config('role', 'alina_memory_tenant', true)",
+    )
+    .bind(&namespace.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Lets one transaction at a time change what the namespace believes: whoever changes a ground sees
+/// everything that rests on it. Held until the transaction ends.
+pub(super) async fn lock_beliefs(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+) -> Result<(), MemoryError> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('beliefs:' || $1, 0))")
+        .bind(&namespace.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
