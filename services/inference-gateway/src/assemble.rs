@@ -1,6 +1,11 @@
 //! The gateway, put together as config.yaml says.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tonic::service::Routes;
 
@@ -13,12 +18,12 @@ use crate::{
     config::{InferenceConfig, Kind, ModelConfig},
     discovery::Folder,
     embedded::{EmbeddedModel, EngineSettings},
-    embeddings::MiniLm,
+    embeddings::{LocalEmbedding, Origin},
     gateway::Gateway,
     grpc::Grpc,
     http,
     metrics::{self, Metrics},
-    models::{Expected, Memory, ModelFile},
+    models::{Expected, Memory, ModelFile, read_gguf},
     ollama, openai,
     remote::Timeouts,
     route::{Backend, Route},
@@ -187,8 +192,15 @@ impl Local {
                 Source::Embedded(Arc::new(model))
             }
             Kind::Embedding => {
-                let model = MiniLm::new(name, path, expected, metrics, stay, memory);
-                Source::MiniLm(Arc::new(model))
+                let origin = if is_gguf(&path) {
+                    expected.magic = Some(b"GGUF");
+                    let (window, threads) = (model.context_length, self.config.threads());
+                    Origin::Gguf { path, window, threads }
+                } else {
+                    Origin::Folder(path)
+                };
+                let model = LocalEmbedding::new(name, origin, expected, metrics, stay, memory);
+                Source::Embedding(Arc::new(model))
             }
         };
         entry(model, source, Arc::clone(&self.backend))
@@ -200,9 +212,16 @@ impl Local {
         let named: Vec<_> = named.map(|path| self.folder.join(path)).collect();
         let local = Arc::clone(self);
         Folder::new(self.folder.clone(), named, move |name, path| {
-            local.local(&ModelConfig::found(name.0, path.display().to_string()))
+            // A file that cannot be read is told as what most are.
+            let makes_vectors = read_gguf(&path).is_ok_and(|header| header.makes_vectors);
+            let kind = if makes_vectors { Kind::Embedding } else { Kind::Chat };
+            local.local(&ModelConfig::found(name.0, kind, path.display().to_string()))
         })
     }
+}
+
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }
 
 fn entry(model: &ModelConfig, source: Source, backend: Arc<Backend>) -> Entry {

@@ -10,7 +10,7 @@ use crate::{
     config::Kind,
     discovery::Folder,
     embedded::EmbeddedModel,
-    embeddings::MiniLm,
+    embeddings::LocalEmbedding,
     error::Error,
     ollama::{self, RemoteModel},
     openai::{self, OpenAiModel},
@@ -45,8 +45,8 @@ pub struct Entry {
 pub enum Source {
     /// llama.cpp in this process.
     Embedded(Arc<EmbeddedModel>),
-    /// Candle in this process.
-    MiniLm(Arc<MiniLm>),
+    /// An embedding model in this process.
+    Embedding(Arc<LocalEmbedding>),
     /// An Ollama server.
     Ollama(Arc<RemoteModel>),
     /// A server that speaks OpenAI's interface.
@@ -70,7 +70,7 @@ impl Source {
     pub async fn load(&self) -> Result<(), Error> {
         match self {
             Self::Embedded(model) => model.load().await,
-            Self::MiniLm(model) => model.load().await,
+            Self::Embedding(model) => model.load().await,
             _ => Ok(()),
         }
     }
@@ -85,7 +85,7 @@ impl Entry {
         let pinned = |pin: &dyn Fn(bool)| change.pinned.into_iter().for_each(pin);
         match &self.source {
             Source::Embedded(model) => pinned(&|pinned| model.pin(pinned)),
-            Source::MiniLm(model) => pinned(&|pinned| model.pin(pinned)),
+            Source::Embedding(model) => pinned(&|pinned| model.pin(pinned)),
             _ => {
                 let (model, backend) = (self.name.clone(), self.backend().to_owned());
                 return Err(Error::Unsupported { model, backend, what: "loading and unloading" });
@@ -94,7 +94,7 @@ impl Entry {
         match (change.loaded, &self.source) {
             (Some(true), source) => source.load().await,
             (Some(false), Source::Embedded(model)) => model.unload().await,
-            (Some(false), Source::MiniLm(model)) => model.unload().await,
+            (Some(false), Source::Embedding(model)) => model.unload().await,
             _ => Ok(()),
         }
     }
@@ -130,7 +130,7 @@ impl Entry {
     pub fn embedding(&self) -> Result<Arc<dyn EmbeddingModel>, Error> {
         let problem = "is a chat model; name an embedding model";
         match &self.source {
-            Source::MiniLm(model) => Ok(Arc::clone(model) as Arc<dyn EmbeddingModel>),
+            Source::Embedding(model) => Ok(Arc::clone(model) as Arc<dyn EmbeddingModel>),
             Source::Ollama(model) if self.kind == Kind::Embedding => {
                 Ok(Arc::clone(model) as Arc<dyn EmbeddingModel>)
             }

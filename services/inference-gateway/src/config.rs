@@ -88,8 +88,8 @@ pub struct ModelConfig {
     pub name: String,
     /// What it is for.
     pub kind: Kind,
-    /// A GGUF file (chat) or a folder with model.safetensors, tokenizer.json and config.json
-    /// (embedding).
+    /// A GGUF file; or, for vectors, a folder with model.safetensors, tokenizer.json and
+    /// config.json.
     #[serde(default)]
     pub path: Option<String>,
     /// A model of an Ollama server, instead of `path`.
@@ -149,12 +149,12 @@ fn keep_alive_minutes() -> Option<f64> {
 }
 
 impl ModelConfig {
-    /// A chat model in `path`, with the defaults for all else.
+    /// A model in `path`, with the defaults for all else.
     #[must_use]
-    pub fn found(name: String, path: String) -> Self {
+    pub fn found(name: String, kind: Kind, path: String) -> Self {
         Self {
             name,
-            kind: Kind::Chat,
+            kind,
             path: Some(path),
             ollama: None,
             openai: None,

@@ -1,4 +1,4 @@
-//! Models that config.yaml does not name: each `*.gguf` in the folder of models is a chat model,
+//! Models that config.yaml does not name: each `*.gguf` in the folder of models is one,
 //! called as its file is without the ending. A file that comes is there at once, one that goes is
 //! gone.
 

@@ -431,7 +431,7 @@ impl Gateway {
                     let model = Arc::clone(model);
                     describe(move || model.describe()).await
                 }
-                Source::MiniLm(model) => {
+                Source::Embedding(model) => {
                     let model = Arc::clone(model);
                     describe(move || model.describe()).await
                 }

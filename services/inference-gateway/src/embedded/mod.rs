@@ -14,6 +14,7 @@ mod prompt;
 pub mod quantize;
 mod slot;
 mod template;
+mod vectors;
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -39,7 +40,10 @@ use self::{
     constraint::Rule,
     engine::{Engine, Sequence},
     load::Loaded,
+    probe::Purpose,
 };
+
+pub(crate) use self::vectors::VectorModel;
 
 /// The name of this back end.
 pub const BACKEND: &str = "embedded";
@@ -160,7 +164,7 @@ impl Loader for Gguf {
             self.broken(format!("{path} is corrupt: {error}; delete it and run ./deploy/bootstrap"))
         })?;
         // llama.cpp trusts a file more than this does: it is tried where a crash does no harm.
-        probe::prove(&self.file).map_err(|problem| self.broken(problem))?;
+        probe::prove(&self.file, Purpose::Chat).map_err(|problem| self.broken(problem))?;
         let settings = &self.settings;
         let trained = header.traits.context_length;
         let trained = if trained == 0 { u32::MAX } else { trained };

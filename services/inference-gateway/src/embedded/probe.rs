@@ -18,6 +18,7 @@ use super::{
     EngineSettings,
     engine::open,
     load::{Loaded, speak},
+    vectors::VectorModel,
 };
 use crate::models::ModelFile;
 
@@ -30,16 +31,34 @@ const SOUND: &str = "sound";
 /// The context that a token is decoded in.
 const CONTEXT: u32 = 64;
 
+/// What a file is tried for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A token is decoded.
+    Chat,
+    /// A text is made a vector of.
+    Vectors,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Vectors => "vectors",
+        }
+    }
+}
+
 /// Tries `file`, unless it is known to be sound. Blocks.
 ///
 /// # Errors
 /// What is wrong with it, and how to mend that.
-pub fn prove(file: &ModelFile) -> Result<(), String> {
+pub fn prove(file: &ModelFile, purpose: Purpose) -> Result<(), String> {
     if file.is_proven() {
         return Ok(());
     }
     let begun = Instant::now();
-    let result = try_in_child(file.path(), patience(file.size()));
+    let result = try_in_child(file.path(), purpose, patience(file.size()));
     let result = result.map_err(|problem| {
         format!(
             "{} is corrupt or of a kind that llama.cpp cannot load: {problem}; delete it and fetch \
@@ -57,10 +76,11 @@ fn patience(bytes: u64) -> Duration {
     Duration::from_secs(60 + bytes / 20_000_000)
 }
 
-fn try_in_child(path: &Path, patience: Duration) -> Result<(), String> {
+fn try_in_child(path: &Path, purpose: Purpose, patience: Duration) -> Result<(), String> {
     // As the kernel knows it: the file may have been replaced by a newer one.
     let mut child = Command::new("/proc/self/exe")
         .arg(ARGUMENT)
+        .arg(purpose.name())
         .arg(path)
         // llama.cpp would start a debugger when it aborts.
         .env("GGML_NO_BACKTRACE", "1")
@@ -130,12 +150,14 @@ fn fault(status: ExitStatus, said: &str, logged: &str) -> String {
     }
 }
 
-/// The process that tries a file: `arguments` hold its path.
+/// The process that tries a file: `arguments` hold what for, and its path.
 pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     // Nobody waits when the service is gone.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    let purpose = arguments.next().unwrap_or_default();
     let path = arguments.next().unwrap_or_default();
-    let (said, code) = match attempt(Path::new(&path)) {
+    let attempt = if purpose == Purpose::Vectors.name() { embed } else { decode };
+    let (said, code) = match confine(Path::new(&path)).and_then(|()| attempt(Path::new(&path))) {
         Ok(()) => (SOUND.to_owned(), ExitCode::SUCCESS),
         Err(problem) => (problem, ExitCode::FAILURE),
     };
@@ -143,14 +165,18 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     code
 }
 
-fn attempt(path: &Path) -> Result<(), String> {
+/// A spoilt number must not take the machine's memory, nor a crash its disk.
+fn confine(path: &Path) -> Result<(), String> {
     let size = path.metadata().map_err(|error| error.to_string())?.len();
-    // A spoilt number must not take the machine's memory, nor a crash its disk.
     let most = size.saturating_mul(3).saturating_add(4 << 30);
     for (resource, most) in [(Resource::As, most), (Resource::Core, 0)] {
         let _ = setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
     }
     speak();
+    Ok(())
+}
+
+fn decode(path: &Path) -> Result<(), String> {
     let settings =
         EngineSettings { context_length: CONTEXT, sequences: 1, threads: 1, prefix_bytes: 0 };
     let loaded = Loaded::open(path, settings).map_err(|_| "llama.cpp refuses it".to_owned())?;
@@ -164,6 +190,12 @@ fn attempt(path: &Path) -> Result<(), String> {
     context.decode(&mut batch).map_err(|error| format!("a token cannot be decoded: {error}"))?;
     let numbers = context.get_logits_ith(0).iter().all(|logit| logit.is_finite());
     if numbers { Ok(()) } else { Err("what it calculates are no numbers".to_owned()) }
+}
+
+fn embed(path: &Path) -> Result<(), String> {
+    let model = VectorModel::open(path, CONTEXT, 1);
+    let model = model.map_err(|_| "llama.cpp refuses it".to_owned())?;
+    model.embedder()?.embed(&["a".to_owned()]).map(drop)
 }
 
 #[cfg(test)]
@@ -185,7 +217,7 @@ mod tests {
     #[test]
     fn a_program_that_cannot_try_files_proves_nothing() {
         // The program of these tests takes the argument for the name of a test, and succeeds.
-        let result = try_in_child(Path::new("/nowhere"), Duration::from_secs(30));
+        let result = try_in_child(Path::new("/nowhere"), Purpose::Chat, Duration::from_secs(30));
         assert!(result.is_err(), "{result:?}");
     }
 }

@@ -27,6 +27,8 @@ pub struct Header {
     pub traits: Traits,
     /// For example "llama" or "bert".
     pub architecture: String,
+    /// It says how the vectors of tokens become that of a text: it was made for such vectors.
+    pub makes_vectors: bool,
     /// What a token's keys and values take in a context of 16-bit numbers; 0 when unknown.
     pub context_bytes: u64,
 }
@@ -134,6 +136,9 @@ impl<R: Read> Reader<R> {
                 }
                 (key, Value::Number(context)) if key.ends_with(".context_length") => {
                     header.traits.context_length = u32::try_from(context).unwrap_or(u32::MAX);
+                }
+                (key, Value::Number(pooling)) if key.ends_with(".pooling_type") => {
+                    header.makes_vectors = pooling != 0;
                 }
                 (key, Value::Number(number)) => shape.note(key, number),
                 _ => {}
@@ -307,7 +312,8 @@ mod tests {
         let traits =
             Traits { quantization: "Q4_1".to_owned(), parameters: 22, context_length: 2048 };
         // Two layers, one head of keys and values, four numbers each of two bytes.
-        let expected = Header { traits, architecture: "llama".to_owned(), context_bytes: 32 };
+        let architecture = "llama".to_owned();
+        let expected = Header { traits, architecture, makes_vectors: false, context_bytes: 32 };
         assert_eq!(header(&small()).unwrap(), expected);
     }
 

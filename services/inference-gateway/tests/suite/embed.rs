@@ -1,9 +1,14 @@
 //! Vectors.
 
-use alina_proto::inference::v1::{EmbedRequest, EmbedResponse};
+use alina_proto::inference::v1::{EmbedRequest, EmbedResponse, ModelKind};
+use alina_testkit::models;
+use serde_json::json;
 use tonic::Code;
 
-use crate::support::{Client, assert_refused, gateway};
+use crate::{
+    minilm_gguf,
+    support::{Client, assert_refused, gateway, list},
+};
 
 async fn embed(client: &Client, texts: &[&str]) -> EmbedResponse {
     let texts = texts.iter().map(ToString::to_string).collect();
@@ -38,6 +43,49 @@ async fn like_sentences_are_near_and_vectors_have_unit_length() {
     // As sentence-transformers' own example has it: 0.7553 and -0.0143 or thereabouts.
     assert!((like - 0.7553).abs() < 0.01, "{like}");
     assert!(unlike.abs() < 0.15 && dot(&vectors[0], &vectors[3]) < 0.2, "{unlike}");
+}
+
+/// The same weights in a GGUF file, which llama.cpp calculates, with a GELU of 16-bit numbers.
+#[tokio::test]
+async fn a_gguf_file_has_the_vectors_of_the_model_it_was_made_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let original = models().join("all-MiniLM-L6-v2");
+    std::fs::write(folder.path().join("minilm.gguf"), minilm_gguf::made_of(&original)).unwrap();
+    let original = json!({ "name": "original", "kind": "embedding", "path": original });
+    let configured = json!({
+        "name": "configured", "kind": "embedding", "path": "minilm.gguf", "context_length": 256,
+        "max_tokens": 1,
+    });
+    for models in [json!([original, configured]), json!([original])] {
+        let suite = gateway()
+            .set("inference_gateway.model_dir", json!(folder.path()))
+            .set("inference_gateway.models", models.clone())
+            .start()
+            .await;
+        let client = suite.connector().inference();
+        // Files that config.yaml does not name are used for what they were made for.
+        let name = if models.as_array().unwrap().len() == 1 { "minilm" } else { "configured" };
+        let mut texts: Vec<String> = (1..40).map(|words| "some words, ".repeat(words)).collect();
+        texts.extend(
+            ["", "Die Börse schloss gestern im Minus.", "x = f(y) + 3.14;"].map(String::from),
+        );
+        let embed = async |model: &str| {
+            let (model, texts) = (model.to_owned(), texts.clone());
+            let request = EmbedRequest { model, texts, ..EmbedRequest::default() };
+            client.clone().embed(request).await.unwrap().into_inner()
+        };
+        let (expected, made) = (embed("original").await, embed(name).await);
+        assert_eq!((made.dimensions, made.prompt_tokens), (384, expected.prompt_tokens));
+        for ((expected, made), text) in expected.embeddings.iter().zip(&made.embeddings).zip(&texts)
+        {
+            let pairs = expected.values.iter().zip(&made.values);
+            let apart = pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-3, "{apart} apart: {text}");
+        }
+        let listed = list(&client).await;
+        let listed = listed.iter().find(|model| model.name == name).unwrap();
+        assert_eq!(listed.kind(), ModelKind::Embedding);
+    }
 }
 
 #[tokio::test]

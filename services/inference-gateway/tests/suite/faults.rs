@@ -2,17 +2,13 @@
 
 use alina_proto::{
     Service,
-    inference::v1::{ChatRequest, EmbedRequest, ListModelsRequest, Model, ModelKind, ModelState},
+    inference::v1::{ChatRequest, EmbedRequest, ModelKind, ModelState},
 };
 use alina_testkit::models;
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{Client, ask, assert_refused, chat, gateway};
-
-async fn list(client: &Client) -> Vec<Model> {
-    client.clone().list_models(ListModelsRequest {}).await.unwrap().into_inner().models
-}
+use crate::support::{ask, assert_refused, chat, gateway, list};
 
 #[tokio::test]
 async fn models_are_listed_with_what_their_files_say() {
@@ -64,11 +60,23 @@ async fn a_spoilt_or_missing_file_says_which_what_and_how_to_mend_it() {
     checked["sha256"] = json!(sha256);
     let mut minilm = model("minilm");
     minilm["kind"] = json!("embedding");
+    minilm["path"] = json!("minilm");
+    let mut vectors = model("vectors");
+    vectors["kind"] = json!("embedding");
+    std::fs::write(folder.path().join("vectors.gguf"), &sound[..4_000]).unwrap();
     let suite = gateway()
         .set("inference_gateway.model_dir", json!(folder.path()))
         .set(
             "inference_gateway.models",
-            json!([checked, model("cut"), model("head"), model("other"), model("missing"), minilm]),
+            json!([
+                checked,
+                model("cut"),
+                model("head"),
+                model("other"),
+                model("missing"),
+                minilm,
+                vectors
+            ]),
         )
         .start()
         .await;
@@ -87,17 +95,21 @@ async fn a_spoilt_or_missing_file_says_which_what_and_how_to_mend_it() {
         assert!(said.contains(file.to_str().unwrap()), "{said}");
         assert!(said.contains(says) && said.contains("./deploy/bootstrap"), "{said}");
     }
-    let request = EmbedRequest {
-        model: "minilm".to_owned(),
-        texts: vec!["x".to_owned()],
-        ..EmbedRequest::default()
-    };
-    let said = client.clone().embed(request).await;
-    let said = assert_refused(said, Code::Unavailable, "MODEL_UNAVAILABLE");
-    assert!(said.contains("model.safetensors is missing"), "{said}");
+    for (name, says) in
+        [("minilm", "model.safetensors is missing"), ("vectors", "no sound GGUF header")]
+    {
+        let request = EmbedRequest {
+            model: name.to_owned(),
+            texts: vec!["x".to_owned()],
+            ..EmbedRequest::default()
+        };
+        let said = client.clone().embed(request).await;
+        let said = assert_refused(said, Code::Unavailable, "MODEL_UNAVAILABLE");
+        assert!(said.contains(says), "{said}");
+    }
     let listed = list(&client).await;
     let state = |name: &str| listed.iter().find(|model| model.name == name).unwrap();
-    for name in ["spoilt", "head", "other", "missing", "minilm"] {
+    for name in ["spoilt", "head", "other", "missing", "minilm", "vectors"] {
         assert_eq!(state(name).state(), ModelState::Unavailable, "{name}");
         assert!(!state(name).problem.is_empty());
     }

@@ -21,6 +21,8 @@ mod limits;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod minilm_gguf;
+#[cfg(test)]
 mod ollama;
 #[cfg(test)]
 mod openai;

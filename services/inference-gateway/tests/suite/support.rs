@@ -6,8 +6,9 @@ use alina_client::reason;
 use alina_proto::{
     Service,
     inference::v1::{
-        ChatRequest, ChatResponse, ChatStreamRequest, GetLoadRequest, GetLoadResponse, Message,
-        Role, Sampling, chat_stream_response::Event, inference_service_client,
+        ChatRequest, ChatResponse, ChatStreamRequest, GetLoadRequest, GetLoadResponse,
+        ListModelsRequest, Message, Model, Role, Sampling, chat_stream_response::Event,
+        inference_service_client,
     },
 };
 use alina_testkit::{Suite, SuiteBuilder};
@@ -103,6 +104,11 @@ pub(crate) async fn wait_for(client: &Client, what: impl Fn(&GetLoadResponse) ->
         assert!(begun.elapsed() < Duration::from_secs(60), "it stays {now:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// All models there are.
+pub(crate) async fn list(client: &Client) -> Vec<Model> {
+    client.clone().list_models(ListModelsRequest {}).await.unwrap().into_inner().models
 }
 
 #[track_caller]
