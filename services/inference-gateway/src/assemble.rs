@@ -19,7 +19,7 @@ use crate::{
     discovery::Folder,
     embedded::{EmbeddedModel, EngineSettings},
     embeddings::{LocalEmbedding, Origin},
-    gateway::Gateway,
+    gateway::{Gateway, Responses},
     grpc::Grpc,
     http,
     metrics::{self, Metrics},
@@ -64,7 +64,12 @@ pub async fn build(ctx: Context<InferenceConfig>) -> Result<Routes, StartError> 
     let (usage, records) = Recorder::new(metrics.clone());
     let catalogue = Catalogue::new(entries, routes.collect::<BTreeMap<_, _>>(), servers.clone())
         .with_folder(local.found());
-    let gateway = Arc::new(Gateway::new(catalogue, scheduler, metrics.clone(), usage));
+    let responses = (config.response_cache_seconds > 0).then(|| {
+        Responses::new(&ctx.common.redis.url, config.response_cache_seconds, metrics.clone())
+    });
+    let responses = responses.transpose().map_err(StartError::Other)?;
+    let gateway = Gateway::new(catalogue, scheduler, metrics.clone(), usage);
+    let gateway = Arc::new(gateway.with_responses(responses));
     if config.preload {
         let (gateway, shutdown) = (Arc::clone(&gateway), ctx.shutdown.clone());
         ctx.spawn("preload", async move {

@@ -34,6 +34,9 @@ pub struct InferenceConfig {
     /// The most memory that kept beginnings of prompts may take, in MiB for each model, 0 to
     /// 1,048,576.
     pub prefix_cache_mb: u32,
+    /// How long answers to chats at temperature 0 are kept in Redis, to answer the same request by
+    /// the same at once, in seconds, 0 to 31,536,000; 0 keeps none.
+    pub response_cache_seconds: u64,
     /// The memory of all loaded models together, in MiB, 64 to 16,777,216; absent means 4/5 of
     /// `services.inference_gateway.memory_mb`.
     pub memory_mb: Option<u64>,
@@ -187,6 +190,7 @@ impl Default for InferenceConfig {
             max_running: None,
             max_waiting: 64,
             prefix_cache_mb: 256,
+            response_cache_seconds: 0,
             memory_mb: None,
             agent_defaults: ShareConfig::default(),
             agents: Vec::new(),
@@ -245,6 +249,8 @@ impl Section for InferenceConfig {
         check.that(running, "max_running", "must be 1 to 64, or absent");
         check.that(self.max_waiting <= 10_000, "max_waiting", "must be 0 to 10,000");
         check.that(self.prefix_cache_mb <= 1_048_576, "prefix_cache_mb", "must be 0 to 1,048,576");
+        let seconds = self.response_cache_seconds <= 31_536_000;
+        check.that(seconds, "response_cache_seconds", "must be 0 to 31,536,000");
         let memory = self.memory_mb.is_none_or(|mb| (64..=16_777_216).contains(&mb));
         check.that(memory, "memory_mb", "must be 64 to 16,777,216, or absent");
         share::check(check, &self.agent_defaults, &self.agents);

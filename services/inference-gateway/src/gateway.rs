@@ -2,18 +2,25 @@
 
 mod account;
 mod attempt;
+mod responses;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt, StreamExt, future::join_all, stream::BoxStream};
+use futures::{
+    FutureExt, StreamExt,
+    future::join_all,
+    stream::{self, BoxStream},
+};
 use tokio::task::spawn_blocking;
+
+pub use self::responses::Responses;
 
 use self::{
     account::Account,
-    attempt::{Attempts, Serving},
+    attempt::{Attempts, Serving, complete},
 };
 use crate::{
     catalogue::{Catalogue, Entry, ModelChange, Places, Source},
@@ -181,6 +188,7 @@ pub struct Gateway {
     scheduler: Scheduler,
     metrics: Metrics,
     usage: Recorder,
+    responses: Option<Responses>,
 }
 
 impl Gateway {
@@ -192,7 +200,13 @@ impl Gateway {
         metrics: Metrics,
         usage: Recorder,
     ) -> Self {
-        Self { catalogue, scheduler, metrics, usage }
+        Self { catalogue, scheduler, metrics, usage, responses: None }
+    }
+
+    /// Answers what was answered before from `responses`.
+    #[must_use]
+    pub fn with_responses(self, responses: Option<Responses>) -> Self {
+        Self { responses, ..self }
     }
 
     /// Answers a chat, piece by piece. Dropping the stream cancels it.
@@ -236,6 +250,16 @@ impl Gateway {
         };
         // What would be refused in the end is refused before any work.
         self.scheduler.check(&wanted)?;
+        let mut keep = None;
+        if let (Some(responses), Some(entry)) = (&self.responses, places.next()) {
+            let key = responses.key(entry, &complete(entry, &request)).await;
+            if let Some(key) = key {
+                if let Some(parts) = responses.get(entry, &key).await {
+                    return Ok(stream::iter(parts).map(Ok).boxed());
+                }
+                keep = Some((responses.clone(), entry.name.clone(), key));
+            }
+        }
         let mut attempts = Attempts::new(places, request, self.metrics.clone());
         let ready = attempts.ready().await?;
         wanted.cost = ready.job.cost();
@@ -283,6 +307,12 @@ impl Gateway {
                         let (model, backend) = (account.model.clone(), account.backend.clone());
                         let answered =
                             Answered { content, tool_calls, logprobs, ended, waited, model, backend };
+                        // Another place may have answered in the end.
+                        if let Some((responses, model, key)) = keep.take()
+                            && model == answered.model
+                        {
+                            responses.keep(key, &answered);
+                        }
                         yield Ok(Part::Done(answered));
                         return;
                     }

@@ -33,6 +33,7 @@
 //! | `alina_inference_backend_up` | gauge | backend |
 //! | `alina_inference_backend_in_flight` | gauge | backend |
 //! | `alina_inference_failovers_total` | counter | backend, reason |
+//! | `alina_inference_response_cache_total` | counter | result |
 
 mod backends;
 
@@ -152,6 +153,11 @@ pub struct Took {
     pub whole: Duration,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResult {
+    result: &'static str,
+}
+
 type Histograms = Family<OfModel, Histogram, fn() -> Histogram>;
 
 /// Handles to the metrics; clones count together.
@@ -172,6 +178,7 @@ pub struct Metrics {
     cpu: Family<OfAgent, Counter<f64, AtomicU64>>,
     usage_dropped: Counter,
     failovers: backends::Failovers,
+    responses: Family<OfResult, Counter>,
     gen_ai_tokens: Family<OfTokens, Histogram, fn() -> Histogram>,
     gen_ai_duration: Family<OfDuration, Histogram, fn() -> Histogram>,
     gen_ai_first_token: Family<OfGenAi, Histogram, fn() -> Histogram>,
@@ -219,6 +226,7 @@ impl Metrics {
             cpu: Family::default(),
             usage_dropped: Counter::default(),
             failovers: backends::Failovers::default(),
+            responses: Family::default(),
             gen_ai_tokens: Family::new_with_constructor(|| Histogram::new(TOKENS)),
             gen_ai_duration: Family::new_with_constructor(|| Histogram::new(DURATIONS)),
             gen_ai_first_token: Family::new_with_constructor(|| Histogram::new(FIRST_TOKEN)),
@@ -245,9 +253,16 @@ impl Metrics {
         add(registry, "model_memory_bytes", help, &this.resident);
         let help = "Records of use left out because PostgreSQL was away too long";
         add(registry, "usage_dropped", help, &this.usage_dropped);
+        let help = "Answers looked for in Redis: hit, miss or away";
+        add(registry, "response_cache", help, &this.responses);
         this.failovers.register(registry);
         this.register_gen_ai(registry);
         this
+    }
+
+    /// An answer was looked for in Redis: `result` is hit, miss or away.
+    pub fn looked_for_answer(&self, result: &'static str) {
+        self.responses.get_or_create(&OfResult { result }).inc();
     }
 
     /// A model was loaded.

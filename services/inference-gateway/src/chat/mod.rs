@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use futures::{future::BoxFuture, stream::BoxStream};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{error::Error, schedule::Place};
 
@@ -47,7 +47,7 @@ impl AgentId {
 }
 
 /// Who speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Role {
     /// Instructions.
     System,
@@ -60,7 +60,7 @@ pub enum Role {
 }
 
 /// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Message {
     /// Who.
     pub role: Role,
@@ -81,7 +81,7 @@ impl Message {
 }
 
 /// What the model goes on from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Input {
     /// At least one message, put through the model's chat template.
     Messages(Vec<Message>),
@@ -101,7 +101,7 @@ impl Input {
 }
 
 /// How the next token is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sampling {
     /// 0 (always the likeliest token) to 2.
@@ -156,7 +156,7 @@ impl Sampling {
 }
 
 /// What the whole answer must be.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum Constraint {
     /// JSON that satisfies this schema.
     Schema(serde_json::Value),
@@ -169,7 +169,7 @@ pub enum Constraint {
 }
 
 /// A request, complete: defaults are filled in.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Chat {
     /// What the model goes on from.
     pub input: Input,
@@ -199,7 +199,7 @@ impl Chat {
 }
 
 /// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finish {
     /// The model ended it, a stop string was met, or the constraint was satisfied.
     Stop,
@@ -259,7 +259,7 @@ impl From<String> for Piece {
 }
 
 /// How likely a token was, before sampling: natural logarithms.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprob {
     /// It may hold a part of a character.
     pub bytes: Vec<u8>,

@@ -1,9 +1,10 @@
 //! Functions that a model may call.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// One that may be called.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Tool {
     /// 1 to 64 letters, digits, `_` or `-`.
     pub name: String,
@@ -14,7 +15,7 @@ pub struct Tool {
 }
 
 /// All that may be called; at least one.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Tools {
     /// Names are unique.
     pub tools: Vec<Tool>,
@@ -23,7 +24,7 @@ pub struct Tools {
 }
 
 /// Whether tools are called.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum ToolChoice {
     /// As the model decides.
     Auto,
@@ -36,7 +37,7 @@ pub enum ToolChoice {
 }
 
 /// A call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// Unique within the conversation.
     pub id: String,

@@ -16,7 +16,7 @@ mod slot;
 mod template;
 mod vectors;
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, path::Path, sync::Arc, time::Instant};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use llama_cpp_2::token::LlamaToken;
@@ -101,6 +101,12 @@ impl EmbeddedModel {
         let loader = Gguf { name: name.clone(), file, settings, metrics };
         let residence = Residence::new(name.clone(), loader, stay, memory);
         Self { name, residence }
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.residence.loader().file.path()
     }
 
     /// Loads it, unless it is loaded.

@@ -65,7 +65,12 @@ impl Attempts {
 }
 
 async fn prepare(entry: &Entry, request: &ChatRequest) -> Result<Box<dyn Job>, Error> {
-    let chat = Chat {
+    entry.chat()?.prepare(complete(entry, request)).await
+}
+
+/// With the model's defaults for what the request leaves open.
+pub(super) fn complete(entry: &Entry, request: &ChatRequest) -> Chat {
+    Chat {
         input: request.input.clone(),
         sampling: request.sampling.or(entry.sampling),
         max_tokens: request.max_tokens.unwrap_or(entry.max_tokens).max(1),
@@ -73,8 +78,7 @@ async fn prepare(entry: &Entry, request: &ChatRequest) -> Result<Box<dyn Job>, E
         constraint: request.constraint.clone(),
         tools: request.tools.clone(),
         logprobs: request.logprobs,
-    };
-    entry.chat()?.prepare(chat).await
+    }
 }
 
 /// What to tell of two failures: that a place cannot do what is asked says less than that one that

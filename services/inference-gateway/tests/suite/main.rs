@@ -29,6 +29,8 @@ mod openai;
 #[cfg(test)]
 mod residency;
 #[cfg(test)]
+mod responses;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod schema;
