@@ -197,13 +197,22 @@ fn spawn(programs: &PostgresPrograms, options: &PostgresOptions) -> Result<Proce
         "listen_addresses=127.0.0.1",
         "unix_socket_directories=",
         "max_connections=200",
-        "shared_buffers=64MB",
+        // Searches are short: compiling them takes longer than they do. Disks are SSDs today.
+        "jit=off",
+        "random_page_cost=1.1",
         "wal_level=minimal",
         "max_wal_senders=0",
         "logging_collector=off",
     ];
-    if !options.durable {
-        settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"]);
+    if options.durable {
+        settings.push("shared_buffers=256MB");
+    } else {
+        settings.extend([
+            "shared_buffers=64MB",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+        ]);
     }
     for setting in settings {
         command.args(["-c", setting]);
