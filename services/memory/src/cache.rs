@@ -23,6 +23,8 @@ use crate::{
 
 /// How long Redis is left alone after it failed.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long it is looked for the answers of a namespace.
+const CLEAR_WITHIN: Duration = Duration::from_secs(5);
 /// Larger answers are not worth the copying, in bytes.
 const LARGEST: usize = 1 << 20;
 
@@ -54,12 +56,15 @@ impl Key {
         digest.update(namespace.0.as_bytes());
         digest.update([0]);
         digest.update(request);
-        // What is forgotten is looked for by its namespace.
-        let whose: String =
-            Sha256::digest(&namespace.0).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let whose = whose(namespace);
         let hash: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Self(format!("alina:memory:{whose}:{operation}:{version}:{hash}"))
     }
+}
+
+/// Stands for a namespace in keys: what is forgotten is looked for by it.
+fn whose(namespace: &Namespace) -> String {
+    Sha256::digest(&namespace.0).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Cache {
@@ -103,6 +108,31 @@ impl Cache {
             })
             .await;
         }
+    }
+
+    /// Deletes all answers of a namespace; tells whether that was done, which it is not when Redis is
+    /// away or holds too many keys to look through.
+    pub(crate) async fn clear(&self, namespace: &Namespace) -> bool {
+        let pattern = format!("alina:memory:{}:*", whose(namespace));
+        let cleared = async {
+            let mut cursor = 0_u64;
+            loop {
+                let page = self.ask(async |connection| {
+                    let mut scan = redis::cmd("SCAN");
+                    scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000);
+                    scan.query_async::<(u64, Vec<String>)>(connection).await
+                });
+                let (next, keys) = page.await?;
+                if !keys.is_empty() {
+                    self.ask(async |connection| connection.unlink::<_, ()>(&keys).await).await?;
+                }
+                if next == 0 {
+                    return Some(());
+                }
+                cursor = next;
+            }
+        };
+        tokio::time::timeout(CLEAR_WITHIN, cleared).await.ok().flatten().is_some()
     }
 
     /// Whether Redis answers.

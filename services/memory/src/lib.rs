@@ -30,7 +30,7 @@ mod recall;
 pub mod store;
 mod vectors;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use alina_proto::memory::v1::memory_service_server::MemoryServiceServer;
 use alina_service::{Context, StartError};
@@ -38,12 +38,20 @@ use tokio::sync::Notify;
 use tonic::service::Routes;
 
 use crate::{
-    cache::Cache, config::MemoryConfig, grpc::Grpc, metrics::Metrics, recall::Recall, store::Store,
+    cache::Cache,
+    config::MemoryConfig,
+    grpc::{Grpc, Watchers},
+    metrics::Metrics,
+    recall::Recall,
+    store::Store,
     vectors::Vectors,
 };
 
 /// The largest request taken: a memory bank of many documents fits.
 const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
+
+/// How often changes that are older than they are kept are dropped.
+const DROP_EVERY: Duration = Duration::from_secs(3_600);
 
 /// Builds the service.
 ///
@@ -68,9 +76,25 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
         shutdown.run_until_cancelled(vectors.run()).await;
     });
 
+    let (kept, shutdown) = (store.clone(), ctx.shutdown.clone());
+    ctx.spawn("changes", async move {
+        shutdown.run_until_cancelled(drop_old_changes(kept)).await;
+    });
+
+    let watchers = Watchers::new(ctx.shutdown.clone());
     let recall = Recall { store: store.clone(), inference };
-    let service = MemoryServiceServer::new(Grpc { store, recall, cache, written })
+    let service = MemoryServiceServer::new(Grpc { store, recall, cache, written, watchers })
         .max_decoding_message_size(MAX_REQUEST_BYTES)
         .max_encoding_message_size(MAX_REQUEST_BYTES);
     Ok(Routes::new(service))
+}
+
+/// Works until it is dropped.
+async fn drop_old_changes(store: Store) {
+    loop {
+        if let Err(error) = store.drop_old_changes().await {
+            tracing::warn!(%error, "old changes stay for now");
+        }
+        tokio::time::sleep(DROP_EVERY).await;
+    }
 }

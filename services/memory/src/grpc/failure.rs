@@ -47,3 +47,8 @@ pub(super) fn too_many_watchers(most: usize) -> Status {
     let message = format!("{most} streams of changes are open already; end one or try later");
     status::retry(Code::ResourceExhausted, "TOO_MANY_WATCHERS", message, Duration::from_secs(5))
 }
+
+/// The service ends; another one will go on.
+pub(super) fn stopping() -> Status {
+    Status::unavailable("the service is stopping; watch again from the last sequence number")
+}

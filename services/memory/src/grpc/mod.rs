@@ -3,7 +3,10 @@
 mod convert;
 mod facts;
 mod failure;
+mod forget;
+mod graph;
 mod log;
+mod watch;
 
 use std::sync::Arc;
 
@@ -35,11 +38,14 @@ const MAX_QUERY_BYTES: usize = 8_192;
 /// What `learned.md` shows.
 const LEARNED: i64 = 200;
 
+pub(crate) use self::watch::Watchers;
+
 pub(crate) struct Grpc {
     pub(crate) store: Store,
     pub(crate) recall: Recall,
     pub(crate) cache: Cache,
     pub(crate) written: Arc<Notify>,
+    pub(crate) watchers: Watchers,
 }
 
 impl Grpc {
@@ -276,37 +282,37 @@ impl MemoryService for Grpc {
 
     async fn explain(
         &self,
-        _request: Request<wire::ExplainRequest>,
+        request: Request<wire::ExplainRequest>,
     ) -> Result<Response<wire::ExplainResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        self.explained(request.into_inner()).await.map(Response::new)
     }
 
     async fn timeline(
         &self,
-        _request: Request<wire::TimelineRequest>,
+        request: Request<wire::TimelineRequest>,
     ) -> Result<Response<wire::TimelineResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        self.timeline_of(request.into_inner()).await.map(Response::new)
     }
 
     async fn neighbors(
         &self,
-        _request: Request<wire::NeighborsRequest>,
+        request: Request<wire::NeighborsRequest>,
     ) -> Result<Response<wire::NeighborsResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        self.around(request.into_inner()).await.map(Response::new)
     }
 
     async fn path(
         &self,
-        _request: Request<wire::PathRequest>,
+        request: Request<wire::PathRequest>,
     ) -> Result<Response<wire::PathResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        self.way(request.into_inner()).await.map(Response::new)
     }
 
     async fn forget(
         &self,
-        _request: Request<wire::ForgetRequest>,
+        request: Request<wire::ForgetRequest>,
     ) -> Result<Response<wire::ForgetResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        self.forgotten(request.into_inner()).await.map(Response::new)
     }
 
     async fn verify_actions(
@@ -318,8 +324,9 @@ impl MemoryService for Grpc {
 
     async fn watch(
         &self,
-        _request: Request<wire::WatchRequest>,
+        request: Request<wire::WatchRequest>,
     ) -> Result<Response<BoxStream<wire::WatchResponse>>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let changes = self.watched(request.into_inner()).await?;
+        Ok(Response::new(Box::pin(changes)))
     }
 }

@@ -81,7 +81,7 @@ pub(super) async fn seen(
 }
 
 /// Why those of `facts` are stale that are: what does not hold, all the way down.
-async fn doubts(
+pub(super) async fn doubts(
     connection: &mut PgConnection,
     facts: &[Uuid],
     view: &View,
@@ -112,7 +112,7 @@ async fn doubts(
         let of_fact = doubts.entry(row.try_get("fact_id")?).or_default();
         if of_fact.len() < MOST_DOUBTS {
             let kind = Kind::of(row.try_get("kind")?).unwrap_or(Kind::Episode);
-            let version = last_version(row)?;
+            let version = last_version(row, "valid_from", "valid_to")?;
             let text: String = row.try_get("text")?;
             let (_, told) = standing(kind, version.as_ref(), view);
             of_fact.push(format!("{text}: {told}"));
@@ -121,14 +121,18 @@ async fn doubts(
     Ok(doubts)
 }
 
-/// The columns of the same names; all null when there is none. A time that is infinite in
-/// `histories` is null here: chrono knows none.
-pub(super) fn last_version(row: &PgRow) -> Result<Option<Version>, MemoryError> {
+/// The version in a row, its validity in the columns `from` and `to`; all null when there is none. A
+/// time that is infinite in `histories` is null here: chrono knows none.
+pub(super) fn last_version(
+    row: &PgRow,
+    from: &str,
+    to: &str,
+) -> Result<Option<Version>, MemoryError> {
     let Some(since) = row.try_get("since")? else { return Ok(None) };
     Ok(Some(Version {
         since,
-        valid_from: row.try_get("valid_from")?,
-        valid_to: row.try_get("valid_to")?,
+        valid_from: row.try_get(from)?,
+        valid_to: row.try_get(to)?,
         until: row.try_get("until")?,
         reason: row.try_get("reason")?,
     }))

@@ -132,9 +132,17 @@ impl Store {
         Ok(changes)
     }
 
-    /// Drops changes that are older than they are kept.
+    /// Drops changes that are older than they are kept; of each namespace only those before all that
+    /// are kept, so that there are no gaps between these.
     pub async fn drop_old_changes(&self) -> Result<(), MemoryError> {
-        sqlx::query("DELETE FROM changes WHERE at < $1")
+        sqlx::query(
+            "WITH old AS (
+               SELECT namespace, max(sequence) AS last FROM changes WHERE at < $1 GROUP BY namespace)
+             DELETE FROM changes USING old
+              WHERE changes.namespace = old.namespace AND sequence <= last AND NOT EXISTS (
+                SELECT FROM changes AS kept
+                 WHERE kept.namespace = old.namespace AND kept.sequence <= last AND kept.at >= $1)",
+        )
             .bind(super::now() - TimeDelta::days(KEPT_DAYS))
             .execute(&self.pool)
             .await?;

@@ -6,10 +6,14 @@ mod belief;
 mod changes;
 mod corrections;
 mod entities;
+mod explain;
 mod facts;
+mod forget;
+mod graph;
 mod remember;
 mod search;
 mod tenant;
+mod timeline;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use sha2::{Digest, Sha256};
@@ -21,8 +25,12 @@ pub use bank::Document;
 pub use belief::Seen;
 pub use changes::Change;
 pub use entities::{Entity, MOST_ALIASES};
+pub use explain::Reason;
 pub use facts::KnownFact;
+pub use forget::{Export, Forgotten, Target, Wish};
+pub use graph::{Graph, Near, Route, Walk};
 pub use search::{Linked, Scope, Terms, weight};
+pub use timeline::{Period, Place, TimelineEntry};
 
 use crate::{
     error::MemoryError,
