@@ -10,7 +10,10 @@ pub enum MemoryError {
     #[error("PostgreSQL refused: {0}")]
     Store(String),
     /// The key stands for something else.
-    #[error("idempotency_key `{0}` was used for other content: use a new key")]
+    #[error(
+        "idempotency_key `{0}` was used for other content, or for what is forgotten since: use a new \
+         key"
+    )]
     KeyReused(String),
     /// No such entity.
     #[error("no entity `{0}` is known")]

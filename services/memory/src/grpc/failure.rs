@@ -48,7 +48,8 @@ pub(super) fn too_many_watchers(most: usize) -> Status {
     status::retry(Code::ResourceExhausted, "TOO_MANY_WATCHERS", message, Duration::from_secs(5))
 }
 
-/// The service ends; another one will go on.
+/// The service ends.
 pub(super) fn stopping() -> Status {
-    Status::unavailable("the service is stopping; watch again from the last sequence number")
+    let message = "the service is stopping; watch again from the last sequence number";
+    status::retry(Code::Unavailable, "STOPPING", message, Duration::from_secs(1))
 }

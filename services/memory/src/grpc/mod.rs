@@ -18,9 +18,11 @@ use alina_proto::memory::v1::{
     SearchResponse, memory_service_server::MemoryService,
 };
 use alina_service::status::Violations;
+use chrono::Utc;
 use prost::Message;
 use tokio::sync::Notify;
 use tonic::{Request, Response, Status, codegen::BoxStream};
+use uuid::Uuid;
 
 use self::convert::{
     checked_documents, checked_name, checked_namespace, checked_remember, checked_scope, citation,
@@ -219,6 +221,7 @@ impl MemoryService for Grpc {
         let mut bad = Violations::default();
         let namespace = checked_namespace(&request.into_inner().namespace, &mut bad);
         bad.finish()?;
+        let begun = Utc::now();
         let documents = self.store.documents(&namespace).await.map_err(failure)?;
         let mut documents: Vec<BankDocument> = documents
             .into_iter()
@@ -227,8 +230,10 @@ impl MemoryService for Grpc {
             .collect();
         let kinds = vec![Kind::Episode, Kind::Fact];
         let scope = Scope { kinds, ..Scope::everything(namespace, LEARNED) };
-        let recent = self.store.recent(&scope).await;
-        documents.extend(learned(&recent.map_err(failure)?));
+        let recent = self.store.recent(&scope).await.map_err(failure)?;
+        documents.extend(learned(&recent));
+        let ids: Vec<Uuid> = recent.iter().map(|item| item.id).collect();
+        self.store.note_export(&scope.namespace, begun, &ids).await.map_err(failure)?;
         Ok(Response::new(ExportBankResponse { documents }))
     }
 

@@ -7,6 +7,7 @@ mod changes;
 mod corrections;
 mod entities;
 mod explain;
+mod exports;
 mod facts;
 mod forget;
 mod graph;

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod belief;
 mod finding;
 mod reading;
 mod writing;
