@@ -40,6 +40,7 @@ impl Store {
             return Ok((false, Consequences::default()));
         }
         let at = now();
+        let changes = caught_up(&mut transaction, id, at).await?;
         sqlx::query("UPDATE items SET retracted_at = $2, reason = $3 WHERE id = $1")
             .bind(id)
             .bind(at)
@@ -47,7 +48,7 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         let change = (ChangeKind::Retracted, id, corrected.kind);
-        let consequences = follow(&mut transaction, namespace, change, at).await?;
+        let consequences = follow(&mut transaction, namespace, change, at, changes).await?;
         transaction.commit().await?;
         Ok((true, consequences))
     }
@@ -65,6 +66,7 @@ impl Store {
             return Ok((false, Consequences::default()));
         }
         let at = now();
+        let changes = caught_up(&mut transaction, id, at).await?;
         keep_version(&mut transaction, id, at).await?;
         sqlx::query(
             "UPDATE items SET retracted_at = NULL, reason = '', revised_at = $2 WHERE id = $1",
@@ -74,7 +76,7 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         let change = (ChangeKind::Restored, id, corrected.kind);
-        let consequences = follow(&mut transaction, namespace, change, at).await?;
+        let consequences = follow(&mut transaction, namespace, change, at, changes).await?;
         transaction.commit().await?;
         Ok((true, consequences))
     }
@@ -107,6 +109,7 @@ impl Store {
         if valid_to.is_some_and(|to| to < from) {
             return Err(MemoryError::EndsBeforeItBegins(from));
         }
+        let mut changes = caught_up(&mut transaction, id, at).await?;
         keep_version(&mut transaction, id, at).await?;
         sqlx::query(
             "WITH stated AS (UPDATE facts SET stated_to = $3 WHERE id = $1)
@@ -118,7 +121,6 @@ impl Store {
         .bind(at)
         .execute(&mut *transaction)
         .await?;
-        let mut changes = Changes::default();
         changes.note(ChangeKind::Revised, id, Kind::Fact);
         // What ended where it began goes on; what goes on where it begins now ends.
         let spot = Spot { from: before.from.min(from), to: before.from.max(from), ..before };
@@ -150,14 +152,26 @@ async fn corrected(connection: &mut PgConnection, id: Uuid) -> Result<Corrected,
     Ok(Corrected { kind: kind.ok_or_else(missing)?, retracted: row.try_get(1)? })
 }
 
+/// Notes what became stale or holds again by the clock of that which rests on `id`: it does not follow
+/// from what comes now.
+async fn caught_up(
+    connection: &mut PgConnection,
+    id: Uuid,
+    at: DateTime<Utc>,
+) -> Result<Changes, MemoryError> {
+    let mut changes = Changes::default();
+    note_staleness(connection, &[id], &[], at, &mut changes).await?;
+    Ok(changes)
+}
+
 /// What follows from a change to one item.
 async fn follow(
     connection: &mut PgConnection,
     namespace: &Namespace,
     (change, id, kind): (ChangeKind, Uuid, Kind),
     at: DateTime<Utc>,
+    mut changes: Changes,
 ) -> Result<Consequences, MemoryError> {
-    let mut changes = Changes::default();
     changes.note(change, id, kind);
     let mut revised = match Spot::of(connection, id).await? {
         Some(spot) => settle(connection, &spot, at).await?,
