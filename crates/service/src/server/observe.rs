@@ -102,7 +102,10 @@ where
                 None => answer.await,
             };
             match answer {
-                Ok(Ok(response)) => response,
+                Ok(Ok(response)) => match unreadable(response.headers()) {
+                    Some(status) => refuse(&status),
+                    None => response,
+                },
                 Ok(Err(error)) => refuse(&overloaded(&error.into())),
                 Err(panic) => {
                     tracing::error!(panic = panic_message(panic.as_ref()), "a request panicked");
@@ -147,6 +150,16 @@ fn overloaded(error: &BoxError) -> Status {
     }
     tracing::error!(%error, "a request failed below gRPC");
     Status::internal("a fault in the service; see its log")
+}
+
+/// What a request that is no protobuf, or has text that is no UTF-8, is answered: tonic calls it a fault
+/// of the service, and it is the caller's.
+fn unreadable(headers: &HeaderMap) -> Option<Status> {
+    let status = Status::from_header_map(headers)?;
+    let what = status.message().strip_prefix("failed to decode Protobuf message: ")?;
+    let message = format!("the request cannot be read: {what}");
+    let fault = status.code() == Code::Internal;
+    fault.then(|| status::error(Code::InvalidArgument, "INVALID_REQUEST", message))
 }
 
 fn refuse(status: &Status) -> Response<Body> {

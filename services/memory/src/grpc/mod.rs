@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use self::convert::{
     checked_documents, checked_name, checked_namespace, checked_remember, checked_scope, citation,
-    entity_response, explained_response, learned, result_response, time,
+    entity_response, explained_response, learned, result_response, short, time,
 };
 use self::{facts::checked_view, failure::failure, log::checked_action};
 use crate::{
@@ -129,11 +129,8 @@ impl MemoryService for Grpc {
         bad.check(query, "query", "must be 1 to 8,192 bytes");
         let budget = (32..=32_768).contains(&request.token_budget);
         bad.check(budget, "token_budget", "must be 32 to 32,768 tokens");
-        for (field, text) in
-            [("query", &request.query), ("exclude_session", &request.exclude_session)]
-        {
-            bad.check(!text.contains('\0'), field, "must not contain NUL");
-        }
+        bad.check(!request.query.contains('\0'), "query", "must not contain NUL");
+        short(&request.exclude_session, "exclude_session", &mut bad);
         let as_of = time(request.as_of.as_ref(), "as_of", &mut bad);
         let known_at = time(request.known_at.as_ref(), "known_at", &mut bad);
         bad.finish()?;

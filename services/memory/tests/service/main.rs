@@ -4,7 +4,13 @@
 
 mod belief;
 mod finding;
+mod forgetting;
+mod graph;
+mod hostile;
+mod raw;
 mod reading;
+mod tenants;
+mod watching;
 mod writing;
 
 use alina_client::{Connector, PeerChannel};

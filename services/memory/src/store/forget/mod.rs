@@ -208,7 +208,8 @@ async fn delete(
     .bind(touched)
     .fetch_all(&mut *connection)
     .await?;
-    traces::uncount(connection, namespace, &bare).await?;
+    let others: Vec<Uuid> = bare.iter().filter(|id| !found.items.contains(id)).copied().collect();
+    traces::uncount(connection, namespace, &others).await?;
     sqlx::query("DELETE FROM items WHERE id = ANY($1) AND namespace = $2")
         .bind(&bare)
         .bind(&namespace.0)
