@@ -1,8 +1,12 @@
 //! The command line.
 
+mod memory;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::memory::{Bank, Forget, Memory, MemoryArguments, Times};
 
 /// Your own agents on your own machine.
 #[derive(Debug, Parser)]
@@ -68,9 +72,8 @@ pub(crate) enum Command {
     Runs(Runs),
     /// The agents of config.yaml, with the instructions in force.
     Agents,
-    /// What is remembered.
-    #[command(subcommand)]
-    Memory(Memory),
+    /// What is remembered, when it was true, and why it is believed.
+    Memory(MemoryArguments),
     /// The models: which there are and which are in memory; more are fetched, made smaller, deleted.
     Models {
         #[command(subcommand)]
@@ -121,7 +124,7 @@ impl Command {
             Self::Models { command } => {
                 !matches!(command, Some(Models::Pull { .. } | Models::Quantize { .. }))
             }
-            Self::Memory(_) => true,
+            Self::Memory(memory) => !memory.command.streams(),
             Self::Runs(runs) => !matches!(runs, Runs::Follow { .. } | Runs::Resume { .. }),
             Self::Trade(trade) => !matches!(trade, Trade::Pnl { follow: true }),
             Self::Scores(scores) => !matches!(scores, Scores::Optimize { .. }),
@@ -229,54 +232,6 @@ pub(crate) enum Runs {
     Resume {
         /// Its id.
         id: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Memory {
-    /// Find by words and by meaning.
-    Search {
-        /// What.
-        query: String,
-        /// How many.
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
-        limit: u32,
-        /// Whose memory.
-        #[arg(long, default_value = "")]
-        namespace: String,
-    },
-    /// Write something down.
-    Remember {
-        /// What.
-        text: String,
-        /// Whose memory.
-        #[arg(long, default_value = "")]
-        namespace: String,
-    },
-    /// The documents of the memory bank.
-    #[command(subcommand)]
-    Bank(Bank),
-    /// The log of significant actions, newest first.
-    Actions {
-        /// Only this run's.
-        #[arg(long, default_value = "")]
-        run: String,
-    },
-    /// How much is stored.
-    Stats,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Bank {
-    /// Take the markdown files of a folder in.
-    Import {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// Write the documents, and what was learned since, into a folder.
-    Export {
-        /// The folder; made when absent.
-        folder: PathBuf,
     },
 }
 
@@ -407,12 +362,26 @@ mod tests {
     }
 
     #[test]
+    fn the_namespace_may_stand_before_or_behind_what_is_asked_of_memory() {
+        for line in ["memory --namespace x bank export y", "memory bank export y --namespace x"] {
+            let Command::Memory(memory) = parse(line).unwrap().command else { panic!("{line}") };
+            assert_eq!(memory.namespace, "x");
+        }
+    }
+
+    #[test]
     fn what_is_out_of_range_or_unknown_is_refused() {
         for line in [
             "",
             "runs list --limit 0",
             "runs list --limit 201",
             "memory search x --limit 101",
+            "memory neighbors x --hops 5",
+            "memory timeline x --from yesterday",
+            "memory forget",
+            "memory forget --actor x --entity y",
+            "memory forget --session x --mentions",
+            "memory verify --position 3",
             "agents --timeout 0",
             "agents --output yaml",
             "trade order hold BTC/USDT 1",
@@ -427,7 +396,14 @@ mod tests {
         for line in ["agents", "runs list", "trade pnl", "scores agents", "memory stats"] {
             assert_eq!(parse(line).unwrap().patience(), Some(AT_ONCE), "{line}");
         }
-        for line in ["run x", "ask x", "runs follow x", "trade pnl --follow", "scores optimize"] {
+        for line in [
+            "run x",
+            "ask x",
+            "runs follow x",
+            "trade pnl --follow",
+            "scores optimize",
+            "memory watch",
+        ] {
             assert_eq!(parse(line).unwrap().patience(), None, "{line}");
         }
     }

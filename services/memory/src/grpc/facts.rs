@@ -46,6 +46,8 @@ impl From<KnownFact> for wire::Fact {
             derived_from: fact.derived_from.iter().map(ToString::to_string).collect(),
             retracted_at: fact.retracted_at.map(timestamp),
             functional: fact.functional,
+            subject_id: fact.subject_id.to_string(),
+            object_id: fact.object_id.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 }
