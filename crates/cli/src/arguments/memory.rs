@@ -183,9 +183,21 @@ impl Memory {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "target", required = true, multiple = false,
-        args = ["id", "entity", "actor", "session", "document"])]
 pub(crate) struct Forget {
+    #[command(flatten)]
+    pub(crate) target: ForgetTarget,
+    /// Also what names the entity or actor.
+    #[arg(long, conflicts_with_all = ["id", "session", "document"])]
+    pub(crate) mentions: bool,
+    /// Do it.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// One of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ForgetTarget {
     /// A fact or an episode.
     #[arg(long)]
     pub(crate) id: Option<String>,
@@ -201,12 +213,6 @@ pub(crate) struct Forget {
     /// A document of the memory bank, by its path.
     #[arg(long)]
     pub(crate) document: Option<String>,
-    /// Also what names the entity or actor.
-    #[arg(long, conflicts_with_all = ["id", "session", "document"])]
-    pub(crate) mentions: bool,
-    /// Do it.
-    #[arg(long)]
-    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Subcommand)]

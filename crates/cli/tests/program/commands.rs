@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// `line` is split at blanks.
-fn alina(config: &Path, line: &str) -> Command {
+pub(crate) fn alina(config: &Path, line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alina"));
     command
         .arg("--config")
@@ -27,7 +27,7 @@ fn alina(config: &Path, line: &str) -> Command {
     command
 }
 
-async fn output(command: Command) -> Output {
+pub(crate) async fn output(command: Command) -> Output {
     output_within(command, Duration::from_secs(60)).await
 }
 
@@ -36,19 +36,19 @@ async fn output_within(mut command: Command, span: Duration) -> Output {
     output.expect("it ends").expect("it starts")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 /// What it says to programs.
-async fn json(config: &Path, line: &str) -> Value {
+pub(crate) async fn json(config: &Path, line: &str) -> Value {
     let output = output(alina(config, line)).await;
     assert!(output.status.success(), "{line}: {}", text(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// What it says to people.
-async fn human(config: &Path, line: &str) -> String {
+pub(crate) async fn human(config: &Path, line: &str) -> String {
     let output = output(alina(config, &format!("--output human {line}"))).await;
     assert!(output.status.success(), "{line}: {}", text(&output.stderr));
     text(&output.stdout)

@@ -2,3 +2,5 @@
 
 #[cfg(test)]
 mod commands;
+#[cfg(test)]
+mod memory;

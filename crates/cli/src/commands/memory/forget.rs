@@ -6,25 +6,22 @@ use serde_json::{Value, json};
 
 use super::Asked;
 use crate::{
-    arguments::Forget,
+    arguments::{Forget, ForgetTarget},
     failure::Failure,
     output::{rfc3339, when},
 };
 
-fn target(forget: &Forget) -> Option<Target> {
-    let Forget { id, entity, actor, session, document, .. } = forget;
-    let id = id.clone().map(Target::Id);
-    let entity = entity.clone().map(Target::Entity);
-    let actor = actor.clone().map(Target::Actor);
-    let session = session.clone().map(Target::Session);
-    id.or(entity).or(actor).or(session).or(document.clone().map(Target::Document))
+fn target(asked: ForgetTarget) -> Option<Target> {
+    let ForgetTarget { id, entity, actor, session, document } = asked;
+    let id = id.map(Target::Id).or(entity.map(Target::Entity)).or(actor.map(Target::Actor));
+    id.or(session.map(Target::Session)).or(document.map(Target::Document))
 }
 
 impl Asked {
     pub(super) async fn forget(mut self, forget: Forget) -> Result<(), Failure> {
         let request = ForgetRequest {
             namespace: self.namespace,
-            target: target(&forget),
+            target: target(forget.target),
             mentions: forget.mentions,
             requested_by: "user".to_owned(),
             dry_run: !forget.yes,

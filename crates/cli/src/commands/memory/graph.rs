@@ -177,7 +177,7 @@ fn reason_line(reason: &Reason) -> String {
 }
 
 fn span(from: Option<&prost_types::Timestamp>, to: Option<&prost_types::Timestamp>) -> String {
-    format!("{} … {}", day(from, ""), day(to, ""))
+    format!("{} … {}", day(from, ""), day(to, "")).trim_end().to_owned()
 }
 
 pub(super) fn fact_json(fact: &Fact) -> Value {
@@ -274,8 +274,7 @@ mod tests {
         let all = [near("a", 0), near("b", 1), near("c", 1), near("d", 2)];
         let facts = [fact("a", "b"), fact("c", "a"), fact("b", "c"), fact("b", "d")];
         let text = drawn(&neighbor_tree(&all, &facts));
-        let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches(" … ")).collect();
-        let lines: Vec<&str> = lines.iter().map(|line| line.trim_end()).collect();
+        let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches([' ', '…'])).collect();
         assert_eq!(
             lines,
             ["A", "├─ knows → B", "│  ├─ knows → C", "│  └─ knows → D", "└─ ← knows C"]

@@ -1,0 +1,105 @@
+//! `alina memory`: what is believed, why, and what becomes of it.
+
+use alina_proto::Service;
+use alina_testkit::Suite;
+use serde_json::Value;
+
+use crate::commands::{alina, human, json, output, text};
+
+/// Without the times, which are those of the test.
+fn trimmed(shown: &str) -> Vec<String> {
+    shown.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_is_believed_is_told_as_a_tree_and_a_timeline() {
+    let suite = Suite::builder().service(Service::Memory).start().await;
+    let config = suite.config();
+    let fact = async |line: &str| {
+        let told = json(config, &format!("memory --namespace me fact {line}")).await;
+        told["fact_id"].as_str().expect("an id").to_owned()
+    };
+    let berlin = fact("Ana lives_in Berlin --entity --functional --from 2020-01-01").await;
+    let gym = format!("Ana trains_at Kreuzberg --from 2020-02-01 --derived-from {berlin}");
+    let gym = fact(&gym).await;
+    fact("Bea lives_in Berlin --entity --from 2021-01-01").await;
+    let explain = format!("memory explain {gym} --namespace me");
+    assert_eq!(
+        trimmed(&human(config, &explain).await),
+        ["✓ Ana trains at Kreuzberg  2020-02-01 …", "└─ ✓ Ana lives in Berlin  2020-01-01 …"]
+    );
+    let around = "memory neighbors ana --hops 2 --namespace me";
+    assert_eq!(
+        trimmed(&human(config, around).await),
+        ["Ana", "└─ lives in → Berlin  2020-01-01 …", "   └─ ← lives in Bea  2021-01-01 …"]
+    );
+    let way = human(config, "memory path Ana Bea --namespace me").await;
+    assert_eq!(trimmed(&way)[0], "Ana");
+    assert_eq!(way.lines().count(), 3, "{way}");
+
+    let porto = fact("Ana lives_in Porto --entity --functional --from 2026-05-01").await;
+    let shown = human(config, &explain).await;
+    assert_eq!(
+        trimmed(&shown),
+        [
+            "? Ana trains at Kreuzberg  2020-02-01 … stale",
+            "└─ ✗ Ana lives in Berlin  2020-01-01 … 2026-05-01 ended 2026-05-01"
+        ]
+    );
+    let then = json(config, &format!("{explain} --as-of 2025-01-01")).await;
+    assert_eq!(then["reasons"][0]["standing"], "holds", "{then}");
+    let found = json(config, "memory search Kreuzberg --namespace me").await;
+    assert_eq!(found[0]["stale"], true, "{found}");
+
+    let retracted = json(config, &format!("memory retract {porto} --namespace me")).await;
+    assert_eq!(retracted["consequences"]["now_holding"][0], Value::from(gym.clone()));
+    let shown = human(config, "memory timeline Ana --namespace me").await;
+    assert!(shown.starts_with("2020-01-01 …             ● Ana lives in Berlin\n"), "{shown}");
+    assert!(shown.contains(": 2020-01-01 … 2026-05-01\n"), "what was believed before: {shown}");
+    assert!(shown.contains("2026-05-01 …             ✗ "), "{shown}");
+    let restored = json(config, &format!("memory restore {porto} --namespace me")).await;
+    assert_eq!(restored["consequences"]["now_stale"][0], Value::from(gym.clone()));
+    let revised =
+        json(config, &format!("memory revise {porto} --from 2026-04-01 --namespace me")).await;
+    assert_eq!(revised["valid_from"], "2026-04-01T00:00:00+00:00", "{revised}");
+    let timeline = json(config, "memory timeline Ana --predicate lives_in --namespace me").await;
+    assert_eq!(timeline[0]["fact"]["valid_to"], "2026-04-01T00:00:00+00:00", "{timeline}");
+
+    let elsewhere = output(alina(config, &format!("memory explain {gym}"))).await;
+    assert_eq!(elsewhere.status.code(), Some(1), "another namespace has no such fact");
+}
+
+#[tokio::test]
+async fn what_is_forgotten_is_gone_and_changes_and_the_log_tell_so() {
+    let suite = Suite::builder().service(Service::Memory).start().await;
+    let config = suite.config();
+    json(config, "memory remember hello --namespace me").await;
+    let before = human(config, "memory verify --namespace me").await;
+    assert!(before.starts_with("✓ 0 entries, 0 of them forgotten: intact\n"), "{before}");
+    let asked = human(config, "memory forget --actor user --namespace me").await;
+    assert!(asked.contains("would be deleted: 1 episodes") && asked.contains("--yes"), "{asked}");
+    assert_eq!(json(config, "memory stats --namespace me").await["episodes"], 1);
+    let gone = json(config, "memory forget --actor user --yes --namespace me").await;
+    assert_eq!((&gone["episodes"], &gone["deleted"]), (&1.into(), &true.into()), "{gone}");
+    assert_eq!(json(config, "memory stats --namespace me").await["episodes"], 0);
+
+    let log = json(config, "memory actions --namespace me").await;
+    assert_eq!(log[0]["action"], "memory.forgotten", "{log}");
+    let head = json(config, "memory verify --namespace me").await["head"].clone();
+    let known =
+        format!("memory verify --namespace me --position 1 --hash {}", head.as_str().unwrap());
+    assert_eq!(json(config, &known).await["intact"], true);
+    let other = format!("memory verify --namespace me --position 1 --hash {}", "0".repeat(64));
+    let wrong = output(alina(config, &other)).await;
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(text(&wrong.stderr).contains("the log is wrong at 1"), "{}", text(&wrong.stderr));
+
+    let changes = output(alina(config, "memory watch --until-now --namespace me")).await;
+    let changes = text(&changes.stdout);
+    let kinds: Vec<Value> =
+        changes.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<&str> = kinds.iter().flat_map(|change| change["kind"].as_str()).collect();
+    assert_eq!(kinds, ["recorded", "forgotten"]);
+    let human = human(config, "memory watch --until-now --after 1 --namespace me").await;
+    assert!(human.contains("episode forgotten"), "{human}");
+}
