@@ -101,7 +101,7 @@ impl MemoryService for Grpc {
     ) -> Result<Response<SearchResponse>, Status> {
         let request = request.into_inner();
         let scope = checked_scope(&request)?;
-        let read = async {
+        let read = Box::pin(async {
             let mut answer = self.recall.search(&scope, &request.query).await.map_err(failure)?;
             let wire = if request.explain { explained_response } else { result_response };
             let response = SearchResponse {
@@ -114,7 +114,7 @@ impl MemoryService for Grpc {
             };
             // Without vectors the answer is less than it could be in a moment.
             Ok((response, answer.vectors_used))
-        };
+        });
         self.cached("search", &scope.namespace, &request, read).await
     }
 
@@ -142,7 +142,7 @@ impl MemoryService for Grpc {
             include_stale: request.include_stale.unwrap_or(true),
             ..everything
         };
-        let read = async {
+        let read = Box::pin(async {
             let packed = self.recall.context(&scope, &request.query, request.token_budget).await;
             let (context, mut doubts, vectors_used) = packed.map_err(failure)?;
             let response = BuildContextResponse {
@@ -154,7 +154,7 @@ impl MemoryService for Grpc {
                 tokens: context.tokens,
             };
             Ok((response, vectors_used))
-        };
+        });
         self.cached("context", &scope.namespace, &request, read).await
     }
 

@@ -3,8 +3,9 @@
 use alina_proto::{
     Service,
     memory::v1::{
-        ExplainRequest, FactInput, ItemKind, NeighborsRequest, PathRequest, RememberRequest,
-        RetractRequest, ReviseRequest, Standing, TimelineRequest, TimelineResponse,
+        ExplainRequest, FactInput, ItemKind, NeighborsRequest, PathRequest, Reason,
+        RememberRequest, RetractRequest, ReviseRequest, Standing, TimelineRequest,
+        TimelineResponse,
     },
 };
 use alina_testkit::Suite;
@@ -58,7 +59,7 @@ async fn an_explanation_goes_down_to_what_was_said() {
     let retract = RetractRequest { id, reason: "a joke".to_owned(), ..Default::default() };
     memory.clone().retract(retract).await.unwrap();
     let told = explain().await;
-    let standings: Vec<_> = told.iter().map(|reason| reason.standing()).collect();
+    let standings: Vec<_> = told.iter().map(Reason::standing).collect();
     assert_eq!(standings, [Standing::Stale, Standing::Stale, Standing::Retracted]);
     assert!(told[0].because.starts_with("I live in Berlin now: retracted"), "{}", told[0].because);
     assert!(told[2].because.ends_with("a joke"), "{}", told[2].because);

@@ -115,13 +115,23 @@ impl<'c> World<'c> {
             Step::Retract(label, reason, expected) => {
                 let (namespace, id) = (self.namespace.clone(), self.known(label).id.clone());
                 let request = RetractRequest { namespace, id, reason: reason.clone() };
-                let done = self.memory.retract(request).await.expect(&self.name()).into_inner();
+                let done = self
+                    .memory
+                    .retract(request)
+                    .await
+                    .unwrap_or_else(|status| panic!("{}: {status}", self.name()))
+                    .into_inner();
                 self.followed(expected.as_ref(), done.consequences);
             }
             Step::Restore(label, expected) => {
                 let (namespace, id) = (self.namespace.clone(), self.known(label).id.clone());
                 let request = RestoreRequest { namespace, id };
-                let done = self.memory.restore(request).await.expect(&self.name()).into_inner();
+                let done = self
+                    .memory
+                    .restore(request)
+                    .await
+                    .unwrap_or_else(|status| panic!("{}: {status}", self.name()))
+                    .into_inner();
                 self.followed(expected.as_ref(), done.consequences);
             }
             Step::Revise(label, from, to, expected) => {
@@ -131,7 +141,12 @@ impl<'c> World<'c> {
                     valid_from: wire(*from),
                     valid_to: wire(*to),
                 };
-                let done = self.memory.revise(request).await.expect(&self.name()).into_inner();
+                let done = self
+                    .memory
+                    .revise(request)
+                    .await
+                    .unwrap_or_else(|status| panic!("{}: {status}", self.name()))
+                    .into_inner();
                 self.followed(expected.as_ref(), done.consequences);
             }
             Step::Forget(kind, what) => self.forget(kind, what).await,
@@ -182,7 +197,12 @@ impl<'c> World<'c> {
             facts: facts.iter().map(input).collect(),
             ..RememberRequest::default()
         };
-        let written = self.memory.remember(request).await.expect(&self.name()).into_inner();
+        let written = self
+            .memory
+            .remember(request)
+            .await
+            .unwrap_or_else(|status| panic!("{}: {status}", self.name()))
+            .into_inner();
         if let Some(said) = said {
             let known = Known { id: written.episode_id, text: said.text.clone(), subject: None };
             self.known.insert(said.label.clone(), known);
@@ -197,14 +217,23 @@ impl<'c> World<'c> {
         let document = BankDocument { path: path.to_owned(), content: format!("# Note\n{text}\n") };
         let request =
             ImportBankRequest { namespace: self.namespace.clone(), documents: vec![document] };
-        self.memory.import_bank(request).await.expect(&self.name());
+        self.memory
+            .import_bank(request)
+            .await
+            .unwrap_or_else(|status| panic!("{}: {status}", self.name()));
         let request = SearchRequest {
             namespace: self.namespace.clone(),
             query: text.to_owned(),
             kinds: vec![ItemKind::Section.into()],
             ..SearchRequest::default()
         };
-        let found = self.memory.search(request).await.expect(&self.name()).into_inner().results;
+        let found = self
+            .memory
+            .search(request)
+            .await
+            .unwrap_or_else(|status| panic!("{}: {status}", self.name()))
+            .into_inner()
+            .results;
         let section = found.iter().find(|found| found.text.contains(text)).expect("the section");
         let known = Known { id: section.id.clone(), text: text.to_owned(), subject: None };
         self.known.insert(label.to_owned(), known);
@@ -221,7 +250,10 @@ impl<'c> World<'c> {
         };
         let namespace = self.namespace.clone();
         let request = ForgetRequest { namespace, target: Some(target), ..ForgetRequest::default() };
-        self.memory.forget(request).await.expect(&self.name());
+        self.memory
+            .forget(request)
+            .await
+            .unwrap_or_else(|status| panic!("{}: {status}", self.name()));
         let namespace = self.namespace.clone();
         let verify = VerifyActionsRequest { namespace, ..VerifyActionsRequest::default() };
         let verified = self.memory.verify_actions(verify).await.unwrap().into_inner();
