@@ -1,7 +1,7 @@
 //! `alina memory`: what is believed, why, and what becomes of it.
 
 use alina_proto::Service;
-use alina_testkit::Suite;
+use alina_testkit::{Suite, repository};
 use serde_json::Value;
 
 use crate::commands::{alina, human, json, output, text};
@@ -67,6 +67,36 @@ async fn what_is_believed_is_told_as_a_tree_and_a_timeline() {
 
     let elsewhere = output(alina(config, &format!("memory explain {gym}"))).await;
     assert_eq!(elsewhere.status.code(), Some(1), "another namespace has no such fact");
+}
+
+#[tokio::test]
+async fn the_tour_of_the_readme_works_as_it_is() {
+    let suite = Suite::builder().service(Service::Memory).start().await;
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let (_, tour) = readme.split_once("### What is remembered, and why it is believed").unwrap();
+    let (_, tour) = tour.split_once("```sh\n").unwrap();
+    let (tour, _) = tour.split_once("```").unwrap();
+    assert!(tour.lines().count() >= 15, "{tour}");
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_alina"));
+    let path = std::env::var("PATH").unwrap();
+    let mut shell = tokio::process::Command::new("bash");
+    shell
+        .args(["-e", "-o", "pipefail", "-c", tour])
+        .env("PATH", format!("{}:{path}", program.parent().unwrap().display()))
+        .env("ALINA_CONFIG", suite.config())
+        .kill_on_drop(true);
+    let shown = output(shell).await;
+    assert!(shown.status.success(), "{}", text(&shown.stderr));
+    let shown = text(&shown.stdout);
+    let answers: Vec<Value> =
+        shown.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(answers[0]["reasons"][0]["standing"], "stale");
+    assert_eq!(answers[0]["reasons"][0]["because"], "Ana lives in Berlin: ended 2026-05-01");
+    assert_eq!(answers[1]["reasons"][0]["standing"], "holds");
+    assert_eq!(answers[4]["entities"].as_array().unwrap().len(), 2);
+    assert_eq!(answers[5]["consequences"]["now_holding"].as_array().unwrap().len(), 1);
+    let last = answers.last().unwrap();
+    assert_eq!(last["intact"], true, "{last}");
 }
 
 #[tokio::test]
