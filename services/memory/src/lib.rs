@@ -53,6 +53,9 @@ const MAX_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 /// How often changes that are older than they are kept are dropped.
 const DROP_EVERY: Duration = Duration::from_secs(3_600);
 
+/// How often what became stale by the clock is noted.
+const CLOCK_EVERY: Duration = Duration::from_secs(2);
+
 /// Builds the service.
 ///
 /// # Errors
@@ -80,6 +83,10 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
     ctx.spawn("changes", async move {
         shutdown.run_until_cancelled(drop_old_changes(kept)).await;
     });
+    let (clocked, shutdown) = (store.clone(), ctx.shutdown.clone());
+    ctx.spawn("clock", async move {
+        shutdown.run_until_cancelled(note_clock(clocked)).await;
+    });
 
     let watchers = Watchers::new(ctx.shutdown.clone());
     let recall = Recall { store: store.clone(), inference };
@@ -96,5 +103,15 @@ async fn drop_old_changes(store: Store) {
             tracing::warn!(%error, "old changes stay for now");
         }
         tokio::time::sleep(DROP_EVERY).await;
+    }
+}
+
+/// Works until it is dropped.
+async fn note_clock(store: Store) {
+    loop {
+        tokio::time::sleep(CLOCK_EVERY).await;
+        if let Err(error) = store.note_clock().await {
+            tracing::debug!(%error, "what the clock did is noted later");
+        }
     }
 }

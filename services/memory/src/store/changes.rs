@@ -37,6 +37,10 @@ impl Changes {
         self.0.push((change, id, kind));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Voids what caches hold of the namespace, and writes the changes down. The last part of every
     /// writing transaction: others of the namespace wait for it from here on. Versions begin with
     /// the time, so that a database that was wiped or restored never comes upon an old one.

@@ -4,6 +4,7 @@ mod actions;
 mod bank;
 mod belief;
 mod changes;
+mod clock;
 mod corrections;
 mod entities;
 mod explain;

@@ -5,8 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use alina_proto::{
     Service,
     memory::v1::{
-        ChangeKind, RememberRequest, RestoreRequest, RetractRequest, WatchRequest, WatchResponse,
+        ChangeKind, FactInput, RememberRequest, RestoreRequest, RetractRequest, WatchRequest,
+        WatchResponse,
     },
+    time::timestamp,
 };
 use alina_testkit::Suite;
 use tonic::{Code, Streaming};
@@ -80,6 +82,34 @@ async fn changes_are_told_in_order_and_from_any_number_on() {
         .unwrap_err();
     assert_eq!(error.code(), Code::OutOfRange);
     assert_eq!(alina_client::reason(&error).as_deref(), Some("SEQUENCE_GONE"));
+}
+
+#[tokio::test]
+async fn what_the_clock_does_is_told() {
+    let suite = Suite::builder().service(Service::Memory).start().await;
+    let memory = memory(&suite.connector());
+    let soon = chrono::Utc::now() + chrono::TimeDelta::milliseconds(1_500);
+    let ending = FactInput {
+        valid_from: Some(timestamp(chrono::DateTime::UNIX_EPOCH)),
+        valid_to: Some(timestamp(soon)),
+        ..fact("Ana", "holds_pass", "Gold")
+    };
+    let beginning =
+        FactInput { valid_from: Some(timestamp(soon)), ..fact("Bea", "holds_pass", "Gold") };
+    let over = FactInput { derived_from_facts: vec![0], ..fact("Ana", "may_enter", "Lounge") };
+    let begun = FactInput { derived_from_facts: vec![1], ..fact("Bea", "may_enter", "Lounge") };
+    let facts = vec![ending, beginning, over, begun];
+    let written = remember(&memory, RememberRequest { facts, ..Default::default() }).await;
+    assert_eq!(written.stale_fact_ids, [written.fact_ids[3].clone()]);
+    let known = all(&memory, 0).await.last().unwrap().sequence;
+    let mut live = watch(&memory, known, false).await;
+    let mut told = [next(&mut live).await, next(&mut live).await].map(|one| (one.kind(), one.id));
+    told.sort();
+    let [_, _, over, begun] = &written.fact_ids[..] else { panic!("{written:?}") };
+    assert_eq!(told, [(ChangeKind::Stale, over.clone()), (ChangeKind::Holding, begun.clone())]);
+    // Once.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(all(&memory, known).await.len(), 2);
 }
 
 #[tokio::test]
