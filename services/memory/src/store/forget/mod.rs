@@ -8,6 +8,8 @@
 mod targets;
 mod traces;
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::{PgConnection, Row};
@@ -208,7 +210,8 @@ async fn delete(
     .bind(touched)
     .fetch_all(&mut *connection)
     .await?;
-    let others: Vec<Uuid> = bare.iter().filter(|id| !found.items.contains(id)).copied().collect();
+    let counted: HashSet<&Uuid> = found.items.iter().collect();
+    let others: Vec<Uuid> = bare.iter().filter(|id| !counted.contains(id)).copied().collect();
     traces::uncount(connection, namespace, &others).await?;
     sqlx::query("DELETE FROM items WHERE id = ANY($1) AND namespace = $2")
         .bind(&bare)
