@@ -149,10 +149,12 @@ impl Store {
             } else {
                 (&mut far, &near)
             };
-            if !side.grow(&mut transaction, view).await? {
+            let all = side.grow(&mut transaction, view).await?;
+            meeting = side.frontier.iter().find(|id| other.came_by.contains_key(id)).copied();
+            // A way that is found is a shortest one still: all that was nearer was seen.
+            if !all && meeting.is_none() {
                 return Ok(Route { truncated: true, ..Route::default() });
             }
-            meeting = side.frontier.iter().find(|id| other.came_by.contains_key(id)).copied();
         }
         let Some(meeting) = meeting else { return Ok(Route::default()) };
         let (mut entities, mut facts) = near.back_from(meeting);
@@ -192,9 +194,7 @@ impl Side {
         view: &View,
     ) -> Result<bool, MemoryError> {
         let found = edges(connection, &self.frontier, &[], &[], view, MOST_AT_ONCE).await?;
-        if found.len() as i64 == MOST_AT_ONCE {
-            return Ok(false);
-        }
+        let all = (found.len() as i64) < MOST_AT_ONCE;
         self.frontier.clear();
         let known: HashSet<Uuid> = self.came_by.keys().copied().collect();
         for edge in found {
@@ -205,7 +205,7 @@ impl Side {
                 }
             }
         }
-        Ok(self.came_by.len() <= MOST_VISITED)
+        Ok(all && self.came_by.len() <= MOST_VISITED)
     }
 
     /// The entities before `id`, back to the end, and the facts between.
