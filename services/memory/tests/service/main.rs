@@ -7,7 +7,6 @@ mod finding;
 mod forgetting;
 mod graph;
 mod hostile;
-mod raw;
 mod reading;
 mod tenants;
 mod watching;

@@ -55,16 +55,16 @@ impl Decoder for Raw {
 
 /// Sends bytes.
 #[derive(Debug, Clone)]
-pub(crate) struct RawClient(Channel);
+pub(super) struct RawClient(Channel);
 
 impl RawClient {
-    pub(crate) async fn to(url: &str) -> Self {
+    pub(super) async fn to(url: &str) -> Self {
         let endpoint = Endpoint::from_shared(url.to_owned()).expect("an address");
         Self(endpoint.connect().await.expect("the service listens"))
     }
 
     /// All the answer's messages, one after the other.
-    pub(crate) async fn call(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
+    pub(super) async fn call(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
         let mut grpc = Grpc::new(self.0.clone()).max_decoding_message_size(1 << 28);
         grpc.ready().await.expect("the service listens");
         let path = format!("/alina.memory.v1.MemoryService/{method}").parse().expect("a path");
@@ -79,18 +79,18 @@ impl RawClient {
 
 /// A field of text somewhere in a request.
 #[derive(Debug, Clone)]
-pub(crate) struct TextField {
+pub(super) struct TextField {
     /// As errors call it, but for the places in lists: `facts.subject`.
-    pub(crate) name: String,
+    pub(super) name: String,
     /// Numbers of the fields on the way, the text's own last.
     way: Vec<u32>,
     /// Whether one of them is a list.
-    pub(crate) listed: bool,
+    pub(super) listed: bool,
 }
 
 impl TextField {
     /// What sets the field, or adds to its list, when it is put behind a request.
-    pub(crate) fn set(&self, text: &[u8]) -> Vec<u8> {
+    pub(super) fn set(&self, text: &[u8]) -> Vec<u8> {
         let (last, outer) = self.way.split_last().expect("a field");
         let mut bytes = delimited(*last, text);
         for number in outer.iter().rev() {
@@ -100,7 +100,7 @@ impl TextField {
     }
 
     /// The last part of its name.
-    pub(crate) fn own_name(&self) -> &str {
+    pub(super) fn own_name(&self) -> &str {
         self.name.rsplit('.').next().unwrap_or(&self.name)
     }
 }
@@ -114,7 +114,7 @@ fn delimited(number: u32, content: &[u8]) -> Vec<u8> {
 }
 
 /// All fields of text of all requests that are one message, by method.
-pub(crate) fn text_fields() -> BTreeMap<String, Vec<TextField>> {
+pub(super) fn text_fields() -> BTreeMap<String, Vec<TextField>> {
     let files = FileDescriptorSet::decode(alina_proto::FILE_DESCRIPTOR_SET).expect("descriptors");
     let file = files.file.iter().find(|file| file.package() == "alina.memory.v1").expect("memory");
     let message = |name: &str| {

@@ -1,13 +1,15 @@
 //! Bad input, in every field of text of every request: clear errors, and nothing leaks.
 
+mod raw;
+mod requests;
+
 use alina_proto::{
     Service,
     memory::v1::{
-        BankDocument, BuildContextRequest, DescribeEntityRequest, Episode, ExplainRequest,
-        ExportBankRequest, FactInput, ForgetRequest, GetEntityRequest, GetStatsRequest,
-        ImportBankRequest, ListActionsRequest, LogActionRequest, NeighborsRequest, PathRequest,
-        RememberRequest, RestoreRequest, RetractRequest, ReviseRequest, SearchRequest,
-        TimelineRequest, VerifyActionsRequest, WatchRequest, forget_request::Target,
+        BankDocument, DescribeEntityRequest, Episode, ExplainRequest, ExportBankRequest, FactInput,
+        ForgetRequest, GetEntityRequest, GetStatsRequest, ImportBankRequest, ListActionsRequest,
+        LogActionRequest, NeighborsRequest, PathRequest, RememberRequest, RestoreRequest,
+        RetractRequest, ReviseRequest, SearchRequest, TimelineRequest, forget_request::Target,
     },
 };
 use alina_testkit::Suite;
@@ -17,15 +19,14 @@ use prost_types::Timestamp;
 use serde_json::json;
 use tonic::{Code, Status};
 
-use crate::{
-    Memory, fact, memory,
-    raw::{RawClient, TextField, text_fields},
-    remember,
+use self::{
+    raw::{RawClient, text_fields},
+    requests::{NOWHERE, base, with},
 };
+use crate::{Memory, fact, memory, remember};
 
 /// What nobody of another namespace may ever be told.
 const SECRET: &str = "Zanzibarquux";
-const NOWHERE: &str = "00000000-0000-7000-8000-000000000000";
 
 const INJECTIONS: [&str; 10] = [
     "'; DROP TABLE items; --",
@@ -39,95 +40,6 @@ const INJECTIONS: [&str; 10] = [
     "(((((a+)+)+)+)+)$ [[:alpha:]] .* \\m\\M",
     "\u{202e}gnirts\u{200b} \u{1F98A}\r\n\t<script>alert(1)</script>",
 ];
-
-/// A request of each method that is served as it is.
-fn base(method: &str) -> Vec<u8> {
-    let namespace = || "mine".to_owned();
-    let id = || NOWHERE.to_owned();
-    let ana = || "Ana".to_owned();
-    match method {
-        "Remember" => {
-            let episode = Episode { text: "said".to_owned(), ..Episode::default() };
-            let (episode, facts) = (Some(episode), vec![fact("Ana", "likes", "tea")]);
-            RememberRequest { namespace: namespace(), episode, facts, ..Default::default() }
-                .encode_to_vec()
-        }
-        "Search" => {
-            SearchRequest { namespace: namespace(), query: "tea".to_owned(), ..Default::default() }
-                .encode_to_vec()
-        }
-        "BuildContext" => BuildContextRequest {
-            namespace: namespace(),
-            query: "tea".to_owned(),
-            token_budget: 1_000,
-            ..Default::default()
-        }
-        .encode_to_vec(),
-        "GetEntity" => {
-            GetEntityRequest { namespace: namespace(), name: ana(), ..Default::default() }
-                .encode_to_vec()
-        }
-        "DescribeEntity" => {
-            DescribeEntityRequest { namespace: namespace(), name: ana(), ..Default::default() }
-                .encode_to_vec()
-        }
-        "Retract" => RetractRequest { namespace: namespace(), id: id(), ..Default::default() }
-            .encode_to_vec(),
-        "Restore" => RestoreRequest { namespace: namespace(), id: id() }.encode_to_vec(),
-        "Revise" => {
-            ReviseRequest { namespace: namespace(), id: id(), ..Default::default() }.encode_to_vec()
-        }
-        "Explain" => ExplainRequest { namespace: namespace(), id: id(), ..Default::default() }
-            .encode_to_vec(),
-        "Timeline" => {
-            TimelineRequest { namespace: namespace(), entity: ana(), ..Default::default() }
-                .encode_to_vec()
-        }
-        "Neighbors" => {
-            NeighborsRequest { namespace: namespace(), entity: ana(), ..Default::default() }
-                .encode_to_vec()
-        }
-        "Path" => {
-            PathRequest { namespace: namespace(), from: ana(), to: ana(), ..Default::default() }
-                .encode_to_vec()
-        }
-        "Forget" => ForgetRequest {
-            namespace: namespace(),
-            target: Some(Target::Session("none".to_owned())),
-            dry_run: true,
-            ..Default::default()
-        }
-        .encode_to_vec(),
-        "Watch" => WatchRequest { namespace: namespace(), until_now: true, ..Default::default() }
-            .encode_to_vec(),
-        "LogAction" => LogActionRequest {
-            namespace: namespace(),
-            actor: "agent:planner".to_owned(),
-            action: "run.finished".to_owned(),
-            summary: "done".to_owned(),
-            ..Default::default()
-        }
-        .encode_to_vec(),
-        "ListActions" => {
-            ListActionsRequest { namespace: namespace(), ..Default::default() }.encode_to_vec()
-        }
-        "VerifyActions" => {
-            VerifyActionsRequest { namespace: namespace(), ..Default::default() }.encode_to_vec()
-        }
-        "ImportBank" => {
-            let document = BankDocument { path: "a.md".to_owned(), content: "# A\nb\n".to_owned() };
-            ImportBankRequest { namespace: namespace(), documents: vec![document] }.encode_to_vec()
-        }
-        "ExportBank" => ExportBankRequest { namespace: namespace() }.encode_to_vec(),
-        "GetStats" => GetStatsRequest { namespace: namespace() }.encode_to_vec(),
-        _ => panic!("{method} is new: give it a request here that is served"),
-    }
-}
-
-/// A request with one field of text set to `text`.
-fn with(method: &str, field: &TextField, text: &[u8]) -> Bytes {
-    [base(method), field.set(text)].concat().into()
-}
 
 struct Attacked {
     suite: Suite,
