@@ -30,10 +30,13 @@ impl Store {
         for name in &due {
             self.note_clock_of(&Namespace(name.clone()), at).await?;
         }
-        // Rarely: it writes to every namespace's row.
+        // Rarely, for it writes to every namespace's row; and waiting for none of them.
         sqlx::query(
             "UPDATE namespaces SET clocked_to = $1
-              WHERE clocked_to < $1 - interval '1 minute' AND name <> ALL($2)",
+              WHERE name IN (
+                SELECT name FROM namespaces
+                 WHERE clocked_to < $1 - interval '1 minute' AND name <> ALL($2)
+                   FOR UPDATE SKIP LOCKED)",
         )
         .bind(at - AGAIN)
         .bind(&due)
