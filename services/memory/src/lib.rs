@@ -40,6 +40,7 @@ use tonic::service::Routes;
 use crate::{
     cache::Cache,
     config::MemoryConfig,
+    error::MemoryError,
     grpc::{Grpc, Watchers},
     metrics::Metrics,
     recall::Recall,
@@ -110,8 +111,12 @@ async fn drop_old_changes(store: Store) {
 async fn note_clock(store: Store) {
     loop {
         tokio::time::sleep(CLOCK_EVERY).await;
-        if let Err(error) = store.note_clock().await {
-            tracing::debug!(%error, "what the clock did is noted later");
+        match store.note_clock().await {
+            Ok(()) => {}
+            Err(error @ MemoryError::StoreUnavailable(_)) => {
+                tracing::debug!(%error, "what the clock did is noted later");
+            }
+            Err(error) => tracing::warn!(%error, "what the clock did is noted later"),
         }
     }
 }

@@ -110,6 +110,7 @@ async fn what_the_clock_does_is_told() {
     // Once.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(all(&memory, known).await.len(), 2);
+    assert!(!suite.log(Service::Memory).contains("noted later"));
 }
 
 #[tokio::test]
