@@ -1,6 +1,8 @@
 //! The load, in threads that do nothing else: one connection each, kept alive, without a runtime
 //! in between, so that what is measured is not the one who measures.
 
+#![expect(clippy::disallowed_methods, reason = "its threads are its own, and may sleep")]
+
 use std::{
     fs,
     io::{Read, Write},

@@ -114,8 +114,8 @@ fn entries(config: &Value, tokenizer: &Value) -> Vec<Vec<u8>> {
         u32_entry("bert.pooling_type", 1),
         entry("tokenizer.ggml.model", STRING, &text("bert")),
         u32_entry("tokenizer.ggml.token_type_count", number("type_vocab_size")),
-        array("tokenizer.ggml.tokens", STRING, names.collect()),
-        array("tokenizer.ggml.token_type", I32, kinds.map(Vec::from).collect()),
+        array("tokenizer.ggml.tokens", STRING, &names.collect::<Vec<_>>()),
+        array("tokenizer.ggml.token_type", I32, &kinds.map(Vec::from).collect::<Vec<_>>()),
         u32_entry("tokenizer.ggml.cls_token_id", id("[CLS]")),
         u32_entry("tokenizer.ggml.seperator_token_id", id("[SEP]")),
         u32_entry("tokenizer.ggml.unknown_token_id", id("[UNK]")),
@@ -132,7 +132,7 @@ fn entry(key: &str, kind: u32, value: &[u8]) -> Vec<u8> {
     [&text(key)[..], &kind.to_le_bytes(), value].concat()
 }
 
-fn array(key: &str, kind: u32, values: Vec<Vec<u8>>) -> Vec<u8> {
+fn array(key: &str, kind: u32, values: &[Vec<u8>]) -> Vec<u8> {
     let count = (values.len() as u64).to_le_bytes();
     entry(key, ARRAY, &[&kind.to_le_bytes()[..], &count, &values.concat()].concat())
 }
