@@ -4,14 +4,17 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use candle_transformers::models::bert::{BertModel, Config};
+use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 use tokenizers::{Encoding, Tokenizer, TruncationParams};
 
-use super::WINDOW;
+use super::{
+    WINDOW,
+    layers::{self, Config},
+};
 use crate::chat::Embedded;
 
-/// Texts calculated at once.
-const BATCH: usize = 16;
+/// Texts calculated at once by a thread.
+const BATCH: usize = 8;
 /// No text of this many bytes fits the window, but for one of blanks.
 const MAX_TEXT: usize = 64 << 10;
 
@@ -19,9 +22,13 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// A loaded model.
 pub(super) struct Bert {
-    model: BertModel,
+    model: layers::Bert,
     tokenizer: Tokenizer,
     dimensions: usize,
+    /// Each batch is calculated by one thread: for the few milliseconds of a product of matrices
+    /// threads would wait for each other longer than they help (`RAYON_NUM_THREADS=1`, which the
+    /// suite starts this service with, is what candle reads).
+    threads: ThreadPool,
 }
 
 impl Bert {
@@ -37,8 +44,10 @@ impl Bert {
         tokenizer.with_padding(None);
         let weights = std::fs::read(folder.join("model.safetensors"))?;
         let weights = VarBuilder::from_buffered_safetensors(weights, DType::F32, &Device::Cpu)?;
-        let model = BertModel::load(weights, &config)?;
-        Ok(Self { model, tokenizer, dimensions: config.hidden_size })
+        let model = layers::Bert::load(&weights, &config)?;
+        let threads = std::thread::available_parallelism()?.get();
+        let threads = ThreadPoolBuilder::new().num_threads(threads).build()?;
+        Ok(Self { model, tokenizer, dimensions: config.hidden_size, threads })
     }
 
     /// A vector of unit length for each text.
@@ -49,12 +58,18 @@ impl Bert {
         // Those of like length together: less padding.
         let mut order: Vec<usize> = (0..encodings.len()).collect();
         order.sort_by_key(|at| encodings[*at].len());
-        let mut vectors = vec![Vec::new(); encodings.len()];
-        for batch in order.chunks(BATCH) {
+        let made = |batch: &[usize]| {
             let members: Vec<&Encoding> = batch.iter().map(|at| &encodings[*at]).collect();
-            for (at, vector) in batch.iter().zip(self.forward(&members)?) {
-                vectors[*at] = vector;
-            }
+            self.forward(&members)
+        };
+        let made: Vec<_> = if order.len() <= BATCH {
+            vec![made(&order)?]
+        } else {
+            self.threads.install(|| order.par_chunks(BATCH).map(made).collect::<Result<_, _>>())?
+        };
+        let mut vectors = vec![Vec::new(); encodings.len()];
+        for (at, vector) in order.into_iter().zip(made.into_iter().flatten()) {
+            vectors[at] = vector;
         }
         Ok(Embedded { vectors, tokens: u32::try_from(tokens).unwrap_or(u32::MAX) })
     }
@@ -71,7 +86,7 @@ impl Bert {
         };
         let tokens = padded(Encoding::get_ids)?;
         let mask = padded(Encoding::get_attention_mask)?;
-        let output = self.model.forward(&tokens, &tokens.zeros_like()?, Some(&mask))?;
+        let output = self.model.forward(&tokens, &mask)?;
         let weights = mask.to_dtype(DType::F32)?.unsqueeze(2)?;
         let sum = output.broadcast_mul(&weights)?.sum(1)?;
         let mean = sum.broadcast_div(&weights.sum(1)?.maximum(1e-9)?)?;

@@ -3,6 +3,7 @@
 //! after another.
 
 mod bert;
+mod layers;
 
 use std::{
     fmt, io,
