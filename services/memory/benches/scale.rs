@@ -76,6 +76,8 @@ async fn main() {
         .await;
     let world = World::new(&mut StdRng::seed_from_u64(7));
     let vectors = embedded(&suite, world.words()).await;
+    let embedding = embedding_alone(&suite, &world).await;
+    eprintln!("a question's vector alone takes {embedding:.1} ms");
     let mut filler = Filler::new(suite.db().pool().await, world.clone(), vectors).await;
     let mut rng = StdRng::seed_from_u64(11);
     let mut told = Vec::new();
@@ -112,6 +114,22 @@ fn print(line: &Value) {
         line["with_vectors"],
         line["questions"],
     );
+}
+
+/// What the embedding model takes for a question, in milliseconds: the median.
+async fn embedding_alone(suite: &Suite, world: &World) -> f64 {
+    let mut inference = suite.connector().inference();
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut took = Vec::new();
+    for _ in 0..100 {
+        let texts = vec![world.question(&mut rng)];
+        let begun = Instant::now();
+        let request = EmbedRequest { texts, ..EmbedRequest::default() };
+        inference.embed(request).await.expect("a vector");
+        took.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    took.sort_by(f64::total_cmp);
+    took[took.len() / 2]
 }
 
 /// The words' vectors by the embedding model.

@@ -54,6 +54,16 @@ pub(crate) struct Answer {
     pub(crate) vectors_used: bool,
 }
 
+/// Candidates by meaning.
+#[derive(Default)]
+struct Near {
+    /// The question's.
+    vector: Option<Vector>,
+    nearest: Vec<Uuid>,
+    /// Of what the named actors said.
+    theirs: Vec<Uuid>,
+}
+
 impl Recall {
     /// The best of `scope` for `query`.
     pub(crate) async fn search(&self, scope: &Scope, query: &str) -> Result<Answer, MemoryError> {
@@ -62,14 +72,21 @@ impl Recall {
         let (names, misspelt) = (possible_names(query), misspelt_names(query));
         let called = self.store.called(&scope.namespace, &names, &misspelt).await?;
         let mut question = Question::read(query, &called, scope.as_of);
-        let (terms, vector, linked) = tokio::join!(
-            self.store.terms(&scope.namespace, &question.content),
-            self.vector_of(&question.content),
+        // The model calculates while the database looks for words and names.
+        let by_words = async {
+            let terms = self.store.terms(&scope.namespace, &question.content).await?;
+            let ids = self.store.by_words(&deep, &terms).await?;
+            Ok((terms, ids))
+        };
+        let ((terms, words), near, linked) = tokio::try_join!(
+            by_words,
+            self.near(&deep, &question),
             self.store.linked(&deep, &names, &misspelt),
-        );
-        let (terms, linked) = (terms?, linked?);
+        )?;
+        let Near { vector, nearest, theirs } = near;
         self.resolve_event(&deep, &mut question).await?;
-        let rankings = self.rankings(&deep, &question, &terms, vector.as_ref(), &linked).await?;
+        let mut rankings = vec![("text", words), ("vector", nearest), ("actor", theirs)];
+        self.more_rankings(&deep, &question, vector.as_ref(), &linked, &mut rankings).await?;
         let fused = fusion::fuse(&rankings);
         let pool = self.pool(&deep, &fused, linked, &terms, vector.as_ref()).await?;
         let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
@@ -99,27 +116,31 @@ impl Recall {
         Ok((found, doubts))
     }
 
-    /// The candidates, ranked in different ways.
-    async fn rankings(
+    /// The candidates by meaning; none while no model answers.
+    async fn near(&self, scope: &Scope, question: &Question) -> Result<Near, MemoryError> {
+        let Some(vector) = self.vector_of(&question.content).await else {
+            return Ok(Near::default());
+        };
+        let nearest = self.store.by_vector(scope, &vector).await?;
+        let actors = &question.actors;
+        let theirs = if actors.is_empty() {
+            Vec::new()
+        } else {
+            self.store.by_actors_and_vector(scope, actors, &vector, &nearest).await?
+        };
+        Ok(Near { vector: Some(vector), nearest, theirs })
+    }
+
+    /// Candidates by what else the question names, added to `rankings`.
+    async fn more_rankings(
         &self,
         scope: &Scope,
         question: &Question,
-        terms: &Terms,
         vector: Option<&Vector>,
         linked: &[Linked],
-    ) -> Result<Vec<Ranking>, MemoryError> {
+        rankings: &mut Vec<Ranking>,
+    ) -> Result<(), MemoryError> {
         let actors = &question.actors;
-        let nearest = async {
-            let Some(vector) = vector else { return Ok(Vec::new()) };
-            self.store.by_vector(scope, vector).await
-        };
-        let theirs = async {
-            let Some(vector) = vector.filter(|_| !actors.is_empty()) else { return Ok(Vec::new()) };
-            self.store.by_actors_and_vector(scope, actors, vector).await
-        };
-        let words = self.store.by_words(scope, terms);
-        let (words, nearest, theirs) = tokio::try_join!(words, nearest, theirs)?;
-        let mut rankings = vec![("text", words), ("vector", nearest), ("actor", theirs)];
         // A name alone asks for what its bearer said.
         if rankings.iter().all(|(_, ids)| ids.is_empty()) && !actors.is_empty() {
             rankings.push(("actor", self.store.by_actors(scope, actors).await?));
@@ -135,7 +156,7 @@ impl Recall {
         if !linked.is_empty() {
             rankings.push(("graph", linked.iter().map(|linked| linked.id).collect()));
         }
-        Ok(rankings)
+        Ok(())
     }
 
     /// What was fused, with what was said beside the best of it.

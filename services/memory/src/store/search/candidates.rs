@@ -14,15 +14,13 @@ use crate::{
 
 /// The text index is asked for the rarest terms only, as long as they occur in so many items: more
 /// would have to be read and ranked one by one.
-const MOST_MATCHES: i64 = 3_000;
+const MOST_MATCHES: i64 = 600;
 /// Of items whose words are all frequent some are as good as others.
-const ENOUGH_OF_FREQUENT: i64 = 1_000;
-/// So many of the nearest items, whoever said them, are looked at for what an actor said …
-const NEAREST_OF_ALL: i64 = 400;
-/// … and so many that the actors asked for said last.
-const LATEST_OF_ACTORS: i64 = 1_000;
+const ENOUGH_OF_FREQUENT: i64 = 400;
+/// So many that the actors asked for said last are compared.
+const LATEST_OF_ACTORS: i64 = 300;
 /// Of a span of time so many items are compared.
-const MOST_OF_TIME: i64 = 2_000;
+const MOST_OF_TIME: i64 = 400;
 /// What is said of a time is mostly said within so many days after it.
 const TOLD_WITHIN_DAYS: i64 = 14;
 
@@ -70,33 +68,33 @@ impl Store {
         ids(&query.bind(vector).bind(scope.limit).fetch_all(&self.pool).await?)
     }
 
-    /// What these actors said that is nearest to `vector`: among what is nearest of all, and among
-    /// what they said last. The index of vectors knows no actors; through all of it their items
-    /// would have to be looked for one by one.
+    /// What these actors said that is nearest to `vector`: of the `nearest` of all, and of what they
+    /// said last. The index of vectors knows no actors; through all of it their items would have to
+    /// be looked for one by one.
     pub async fn by_actors_and_vector(
         &self,
         scope: &Scope,
         actors: &[String],
         vector: &Vector,
+        nearest: &[Uuid],
     ) -> Result<Vec<Uuid>, MemoryError> {
         let sql = format!(
-            "WITH near AS MATERIALIZED (
-               SELECT id, kind, actor, embedding <=> $5 AS distance FROM items
-                WHERE {SCOPE} AND embedding IS NOT NULL
-                ORDER BY embedding <=> $5 LIMIT $8),
+            "WITH near AS (
+               SELECT id, embedding <=> $5 AS distance FROM items
+                WHERE id = ANY($8) AND kind = 1 AND actor = ANY($7)),
              late AS MATERIALIZED (
                SELECT id, embedding FROM unnest($7) AS who, LATERAL (
                  SELECT id, embedding FROM items
                   WHERE {SCOPE} AND kind = 1 AND actor <> '' AND actor = who
                   ORDER BY valid_from DESC LIMIT $9) AS said)
              SELECT id FROM (
-               SELECT id, distance FROM near WHERE kind = 1 AND actor = ANY($7)
+               SELECT id, distance FROM near
                UNION SELECT id, embedding <=> $5 FROM late WHERE embedding IS NOT NULL) AS theirs
               ORDER BY distance, id LIMIT $6"
         );
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql)));
         let query = query.bind(vector).bind(scope.limit).bind(actors);
-        let query = query.bind(NEAREST_OF_ALL).bind(LATEST_OF_ACTORS / count(actors));
+        let query = query.bind(nearest).bind(LATEST_OF_ACTORS / count(actors));
         ids(&query.fetch_all(&self.pool).await?)
     }
 
