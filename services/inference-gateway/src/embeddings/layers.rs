@@ -69,7 +69,9 @@ impl Bert {
             let (act, places) = (&config.hidden_act, &config.position_embedding_type);
             bail!("config.json: `gelu` and `absolute` are known, not `{act}` and `{places}`");
         }
-        if config.num_attention_heads == 0 || config.hidden_size % config.num_attention_heads != 0 {
+        if config.num_attention_heads == 0
+            || !config.hidden_size.is_multiple_of(config.num_attention_heads)
+        {
             bail!("config.json: hidden_size must be a multiple of num_attention_heads");
         }
         let all = if all.contains_tensor("bert.embeddings.word_embeddings.weight") {
@@ -205,7 +207,7 @@ fn erf(x: f32) -> f32 {
         -2.101_024e-6,
         -5.692_506_4e-5,
         -7.349_906_3e-4,
-        -2.954_599_9e-3,
+        -2.954_6e-3,
         -1.609_603_3e-2,
     ];
     const BELOW: [f32; 5] =
@@ -226,10 +228,10 @@ mod tests {
         for (x, expected) in [
             (0.0, 0.0),
             (0.1, 0.112_462_916),
-            (0.5, 0.520_499_88),
+            (0.5, 0.520_499_9),
             (1.0, 0.842_700_8),
             (1.5, 0.966_105_15),
-            (2.0, 0.995_322_27),
+            (2.0, 0.995_322_3),
             (3.0, 0.999_977_9),
             (9.0, 1.0),
         ] {
