@@ -41,7 +41,7 @@ use crate::{
     cache::Cache,
     config::MemoryConfig,
     error::MemoryError,
-    grpc::{Grpc, Watchers},
+    grpc::{Grpc, Intake, Watchers},
     metrics::Metrics,
     recall::Recall,
     store::Store,
@@ -90,10 +90,12 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
     });
 
     let watchers = Watchers::new(ctx.shutdown.clone());
+    let intake = Intake::new(store.clone(), Arc::clone(&written), ctx.shutdown.clone());
     let recall = Recall { store: store.clone(), inference };
-    let service = MemoryServiceServer::new(Grpc { store, recall, cache, written, watchers })
-        .max_decoding_message_size(MAX_REQUEST_BYTES)
-        .max_encoding_message_size(MAX_REQUEST_BYTES);
+    let service =
+        MemoryServiceServer::new(Grpc { store, recall, cache, written, watchers, intake })
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
+            .max_encoding_message_size(MAX_REQUEST_BYTES);
     Ok(Routes::new(service))
 }
 

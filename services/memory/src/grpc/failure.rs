@@ -48,8 +48,22 @@ pub(super) fn too_many_watchers(most: usize) -> Status {
     status::retry(Code::ResourceExhausted, "TOO_MANY_WATCHERS", message, Duration::from_secs(5))
 }
 
+/// More streams of writes than are served at once.
+pub(super) fn too_many_streams(most: usize) -> Status {
+    let message = format!("{most} streams of writes are open already; end one or try later");
+    status::retry(Code::ResourceExhausted, "TOO_MANY_STREAMS", message, Duration::from_secs(5))
+}
+
+/// Nobody writes on a stream.
+pub(super) fn idle(after: Duration) -> Status {
+    let seconds = after.as_secs();
+    let message = format!("nothing arrived for {seconds} s; begin another stream to go on");
+    status::error(Code::DeadlineExceeded, "IDLE", message)
+}
+
 /// The service ends.
 pub(super) fn stopping() -> Status {
-    let message = "the service is stopping; watch again from the last sequence number";
+    let message = "the service is stopping; watch again from the last sequence number, send again \
+                   what was not answered";
     status::retry(Code::Unavailable, "STOPPING", message, Duration::from_secs(1))
 }

@@ -6,6 +6,7 @@ mod failure;
 mod forget;
 mod graph;
 mod log;
+mod stream;
 mod watch;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use alina_service::status::Violations;
 use chrono::Utc;
 use prost::Message;
 use tokio::sync::Notify;
-use tonic::{Request, Response, Status, codegen::BoxStream};
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 use uuid::Uuid;
 
 use self::convert::{
@@ -40,7 +41,7 @@ const MAX_QUERY_BYTES: usize = 8_192;
 /// What `learned.md` shows.
 const LEARNED: i64 = 200;
 
-pub(crate) use self::watch::Watchers;
+pub(crate) use self::{stream::Intake, watch::Watchers};
 
 pub(crate) struct Grpc {
     pub(crate) store: Store,
@@ -48,6 +49,7 @@ pub(crate) struct Grpc {
     pub(crate) cache: Cache,
     pub(crate) written: Arc<Notify>,
     pub(crate) watchers: Watchers,
+    pub(crate) intake: Intake,
 }
 
 impl Grpc {
@@ -87,12 +89,14 @@ impl MemoryService for Grpc {
         let written = self.store.remember(&namespace, key.as_ref(), episode, facts).await;
         let written = written.map_err(failure)?;
         self.written.notify_one();
-        Ok(Response::new(RememberResponse {
-            episode_id: written.episode_id.map(|id| id.to_string()).unwrap_or_default(),
-            fact_ids: written.fact_ids.iter().map(ToString::to_string).collect(),
-            repeated_request: written.repeated,
-            stale_fact_ids: written.stale.iter().map(ToString::to_string).collect(),
-        }))
+        Ok(Response::new(written.into()))
+    }
+
+    async fn remember_stream(
+        &self,
+        requests: Request<Streaming<wire::RememberStreamRequest>>,
+    ) -> Result<Response<BoxStream<wire::RememberStreamResponse>>, Status> {
+        self.intake.clone().answered(requests.into_inner()).map(Response::new)
     }
 
     async fn search(

@@ -2,6 +2,7 @@
 
 mod actions;
 mod bank;
+mod batch;
 mod belief;
 mod changes;
 mod clock;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 pub use actions::{Action, ActionFilter};
 pub use bank::Document;
+pub use batch::Outcomes;
 pub use belief::Seen;
 pub use changes::Change;
 pub use entities::{Entity, MOST_ALIASES};
@@ -31,6 +33,7 @@ pub use explain::Reason;
 pub use facts::KnownFact;
 pub use forget::{Export, Forgotten, Target, Wish};
 pub use graph::{Graph, Near, Route, Walk};
+pub use remember::Remembered;
 pub use search::{Linked, Scope, Terms, weight};
 pub use timeline::{Period, Place, TimelineEntry};
 
@@ -125,6 +128,12 @@ impl Key {
         (!key.is_empty()).then(|| Self { key: format!("{operation}:{key}"), content })
     }
 
+    /// As the caller gave it.
+    #[must_use]
+    pub fn given(&self) -> &str {
+        self.key.split_once(':').map_or("", |(_, key)| key)
+    }
+
     /// The answer stored with the key, if it was used before. Whoever uses the same key at the
     /// same time waits for this transaction.
     async fn answer(
@@ -152,8 +161,7 @@ impl Key {
         .fetch_one(connection)
         .await?;
         if row.try_get::<Vec<u8>, _>(0)? != self.content {
-            let key = self.key.split_once(':').map_or("", |(_, key)| key);
-            return Err(MemoryError::KeyReused(key.to_owned()));
+            return Err(MemoryError::KeyReused(self.given().to_owned()));
         }
         Ok(Some(row.try_get(1)?))
     }

@@ -8,6 +8,7 @@ mod forgetting;
 mod graph;
 mod hostile;
 mod reading;
+mod streaming;
 mod tenants;
 mod watching;
 mod writing;
