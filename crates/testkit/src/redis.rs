@@ -2,6 +2,7 @@
 
 use alina_local::{Redis, redis_server};
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use crate::{free_port, home, watchdog};
 
@@ -39,6 +40,28 @@ impl TestRedis {
     /// When the system refuses.
     pub async fn kill(&mut self) {
         self.redis.kill().await.unwrap_or_else(|e| panic!("{e}"));
+    }
+
+    /// Stops it for a while: it neither answers nor refuses. [`Self::thaw`] lets it go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn freeze(&mut self) {
+        self.signal("-STOP").await;
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn thaw(&mut self) {
+        self.signal("-CONT").await;
+    }
+
+    async fn signal(&self, signal: &str) {
+        let pid = self.redis.id().expect("Redis runs").to_string();
+        let told = Command::new("kill").args([signal, &pid]).status().await;
+        assert!(told.is_ok_and(|status| status.success()), "Redis runs");
     }
 
     /// Starts it again, empty.

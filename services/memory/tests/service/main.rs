@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod belief;
+mod caching;
 mod finding;
 mod forgetting;
 mod graph;
