@@ -14,6 +14,8 @@ use crate::{Common, StartError};
 
 /// How long a request waits for a connection before it is told that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that was not used for so long is asked whether it still is one.
+const IDLE: Duration = Duration::from_millis(200);
 
 pub(crate) async fn connect(
     common: &Common,
@@ -28,6 +30,17 @@ pub(crate) async fn connect(
     let pool = PgPoolOptions::new()
         .max_connections(common.postgres.max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A connection that was used just now needs no question whether it still is one: that would
+        // double the round trips.
+        .test_before_acquire(false)
+        .before_acquire(|connection, state| {
+            Box::pin(async move {
+                if state.idle_for > IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options);
     migrator
         .run(&pool)

@@ -102,8 +102,8 @@ impl OwnPostgres {
     }
 }
 
-/// A server of a suite's own, that its test may kill.
-pub(crate) async fn own(folder: &Path) -> OwnPostgres {
+/// A server of a suite's own, that its test may kill; its data is in `kept`, or goes with the test.
+pub(crate) async fn own(folder: &Path, kept: Option<PathBuf>) -> OwnPostgres {
     let programs = PostgresPrograms::find(&home().join("venv")).unwrap_or_else(|e| panic!("{e}"));
     let folder: PathBuf = folder.join("own-postgres");
     fs::create_dir_all(&folder).expect("the temporary folder is writable");
@@ -113,6 +113,7 @@ pub(crate) async fn own(folder: &Path) -> OwnPostgres {
     let mut options = options(&folder);
     // What is committed must survive being killed; only a crash of the machine is not cared for.
     options.durable = true;
+    options.data = kept.unwrap_or(options.data);
     let server = server_url(&options);
     let postgres = Postgres::start(&programs, options).await.unwrap_or_else(|e| panic!("{e}"));
     watchdog::note(&folder, postgres.id());

@@ -31,6 +31,7 @@ pub struct SuiteBuilder {
     settings: Vec<(String, Value)>,
     urls: BTreeMap<Service, String>,
     own_postgres: bool,
+    kept: Option<PathBuf>,
 }
 
 impl SuiteBuilder {
@@ -69,6 +70,15 @@ impl SuiteBuilder {
         self
     }
 
+    /// As [`Self::own_postgres`], with its data in `folder`, which stays: what takes long to fill need
+    /// not be filled again.
+    #[must_use]
+    pub fn kept_postgres(mut self, folder: PathBuf) -> Self {
+        self.own_postgres = true;
+        self.kept = Some(folder);
+        self
+    }
+
     /// Starts it all and waits until every service is healthy.
     ///
     /// # Panics
@@ -77,7 +87,9 @@ impl SuiteBuilder {
         let folder = TempDir::new().expect("the temporary folder is writable");
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(folder.path(), open).expect("own folder");
-        let own = if self.own_postgres { Some(cluster::own(folder.path()).await) } else { None };
+        let kept = self.kept.clone();
+        let own =
+            if self.own_postgres { Some(cluster::own(folder.path(), kept).await) } else { None };
         let database = match &own {
             Some(own) => Database::at(format!("{}/alina", own.server)),
             None => postgres().await,

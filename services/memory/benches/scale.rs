@@ -2,14 +2,15 @@
 //! one namespace; at each size `Search` is asked 50 times a second, whether earlier answers are there
 //! or not, questions that were not asked before.
 //!
-//! `cargo bench -p alina-memory --bench scale -- [SIZE …] [--seconds N] [--rate N] [--output json]`
+//! `cargo bench -p alina-memory --bench scale -- [SIZE …] [--seconds N] [--rate N] [--keep FOLDER] [--output json]`
 //! after `cargo build --release -p alina-memory -p alina-inference-gateway`. Everything runs on the
 //! same CPUs: the services, PostgreSQL, the embedding model, and who asks.
 //!
 //! The texts are generated: sentences of everyday life with names, places, days and rare words. They
 //! are written past the service, with the indexes made afterwards, as a restore does. A text's vector
 //! is the mean of those of its words by the embedding model, and some noise: embedding two million
-//! texts would take days. The questions' vectors are the model's.
+//! texts would take days. The questions' vectors are the model's. With `--keep` the database stays in
+//! FOLDER, and what it holds is not filled again.
 
 #![expect(
     clippy::expect_used,
@@ -25,7 +26,10 @@ mod load;
 #[path = "scale/text.rs"]
 mod text;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use alina_proto::{Service, inference::v1::EmbedRequest};
 use alina_testkit::Suite;
@@ -41,10 +45,12 @@ struct Options {
     seconds: u32,
     rate: u32,
     as_json: bool,
+    keep: Option<PathBuf>,
 }
 
 fn options() -> Options {
-    let mut options = Options { sizes: Vec::new(), seconds: 60, rate: 50, as_json: false };
+    let mut options =
+        Options { sizes: Vec::new(), seconds: 60, rate: 50, as_json: false, keep: None };
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench" && !arg.is_empty());
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|arg| arg.parse().ok()).expect("a number");
@@ -52,6 +58,7 @@ fn options() -> Options {
             "--seconds" => options.seconds = number(),
             "--rate" => options.rate = number(),
             "--output" => options.as_json = args.next().as_deref() == Some("json"),
+            "--keep" => options.keep = args.next().map(PathBuf::from),
             size => options.sizes.push(size.parse().expect("a size, --seconds, --rate, --output")),
         }
     }
@@ -65,10 +72,13 @@ fn options() -> Options {
 #[tokio::main]
 async fn main() {
     let options = options();
-    let suite = Suite::builder()
+    let builder = match options.keep {
+        Some(folder) => Suite::builder().kept_postgres(folder),
+        None => Suite::builder().own_postgres(),
+    };
+    let suite = builder
         .service(Service::Memory)
         .service(Service::InferenceGateway)
-        .own_postgres()
         .set("telemetry.log", json!("info"))
         .set("inference_gateway.preload", json!(false))
         .set("inference_gateway.threads", json!(1))

@@ -91,7 +91,7 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
 
     let watchers = Watchers::new(ctx.shutdown.clone());
     let intake = Intake::new(store.clone(), Arc::clone(&written), ctx.shutdown.clone());
-    let recall = Recall { store: store.clone(), inference };
+    let recall = Recall::new(store.clone(), inference, ctx.common.postgres.max_connections);
     let service =
         MemoryServiceServer::new(Grpc { store, recall, cache, written, watchers, intake })
             .max_decoding_message_size(MAX_REQUEST_BYTES)

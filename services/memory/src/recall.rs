@@ -1,11 +1,12 @@
 //! Finding what matters: candidates by words, by meaning, by time and by the graph, fused into a
 //! pool; the pool, with what was said beside its best, ranked by what speaks for each.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alina_client::{PeerChannel, deadline};
 use alina_proto::inference::v1::{EmbedRequest, inference_service_client::InferenceServiceClient};
 use pgvector::Vector;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
         signals,
         time::Span,
     },
-    store::{DIMENSIONS, Linked, Scope, Store, Terms, weight},
+    store::{DIMENSIONS, Linked, Look, Scope, Store, Terms, weight},
 };
 
 /// How long the query's vector is waited for.
@@ -39,8 +40,10 @@ const SELECTIVE_SPANS: usize = 16;
 /// Reads the store with the help of the embedding model.
 #[derive(Debug, Clone)]
 pub(crate) struct Recall {
-    pub(crate) store: Store,
-    pub(crate) inference: InferenceServiceClient<PeerChannel>,
+    store: Store,
+    inference: InferenceServiceClient<PeerChannel>,
+    /// A search keeps its connection while the model calculates: some are left for others.
+    places: Arc<Semaphore>,
 }
 
 /// Why facts are stale, by their ids.
@@ -54,158 +57,45 @@ pub(crate) struct Answer {
     pub(crate) vectors_used: bool,
 }
 
-/// Candidates by meaning.
-#[derive(Default)]
-struct Near {
-    /// The question's.
-    vector: Option<Vector>,
-    nearest: Vec<Uuid>,
-    /// Of what the named actors said.
-    theirs: Vec<Uuid>,
-}
-
 impl Recall {
+    /// Over a store of so many connections.
+    pub(crate) fn new(
+        store: Store,
+        inference: InferenceServiceClient<PeerChannel>,
+        connections: u32,
+    ) -> Self {
+        let places = usize::try_from(connections * 3 / 4).unwrap_or(1).max(1);
+        Self { store, inference, places: Arc::new(Semaphore::new(places)) }
+    }
+
     /// The best of `scope` for `query`.
     pub(crate) async fn search(&self, scope: &Scope, query: &str) -> Result<Answer, MemoryError> {
         let limit = usize::try_from(scope.limit).unwrap_or(usize::MAX);
         let deep = Scope { limit: scope.limit.max(DEPTH), ..scope.clone() };
         let (names, misspelt) = (possible_names(query), misspelt_names(query));
-        let called = self.store.called(&scope.namespace, &names, &misspelt).await?;
+        let _place = self.places.acquire().await.ok();
+        let mut look = self.store.look().await?;
+        let called = look.called(&scope.namespace, &names, &misspelt).await?;
         let mut question = Question::read(query, &called, scope.as_of);
         // The model calculates while the database looks for words and names.
-        let by_words = async {
-            let terms = self.store.terms(&scope.namespace, &question.content).await?;
-            let ids = self.store.by_words(&deep, &terms).await?;
-            Ok((terms, ids))
-        };
-        let ((terms, words), near, linked) = tokio::try_join!(
-            by_words,
-            self.near(&deep, &question),
-            self.store.linked(&deep, &names, &misspelt),
-        )?;
-        let Near { vector, nearest, theirs } = near;
-        self.resolve_event(&deep, &mut question).await?;
-        let mut rankings = vec![("text", words), ("vector", nearest), ("actor", theirs)];
-        self.more_rankings(&deep, &question, vector.as_ref(), &linked, &mut rankings).await?;
+        let (found, vector) = tokio::join!(
+            found_by_names(&mut look, &deep, &question.content, (&names, &misspelt)),
+            self.vector_of(&question.content),
+        );
+        let (terms, words, linked) = found?;
+        resolve_event(&mut look, &deep, &mut question).await?;
+        let mut rankings = vec![("text", words)];
+        if let Some(vector) = &vector {
+            nearest(&mut look, &deep, &question.actors, vector, &mut rankings).await?;
+        }
+        more_rankings(&mut look, &deep, &question, vector.as_ref(), &linked, &mut rankings).await?;
         let fused = fusion::fuse(&rankings);
-        let pool = self.pool(&deep, &fused, linked, &terms, vector.as_ref()).await?;
+        let pool = pool(&mut look, &deep, &fused, linked, &terms, vector.as_ref()).await?;
         let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
         let found = ranking::rank(&question, &weights, pool, scope.as_of, limit);
-        let (found, doubts) = self.seen(scope, found).await?;
+        let (found, doubts) = seen(look, scope, found).await?;
         Ok(Answer { found, doubts, vectors_used: vector.is_some() })
     }
-
-    /// What was found as it was believed at the time asked for, with why it is stale.
-    async fn seen(
-        &self,
-        scope: &Scope,
-        mut found: Vec<Found>,
-    ) -> Result<(Vec<Found>, Doubts), MemoryError> {
-        let ids: Vec<Uuid> = found.iter().map(|found| found.item.id).collect();
-        let mut seen = self.store.seen(&scope.namespace, &ids, &scope.view()).await?;
-        let mut doubts = Doubts::new();
-        // What row-level security does not show is nobody's to see.
-        found.retain_mut(|found| {
-            let Some(seen) = seen.remove(&found.item.id) else { return false };
-            (found.item.valid_from, found.item.valid_to) = (seen.valid_from, seen.valid_to);
-            if !seen.doubts.is_empty() {
-                doubts.insert(found.item.id, seen.doubts);
-            }
-            true
-        });
-        Ok((found, doubts))
-    }
-
-    /// The candidates by meaning; none while no model answers.
-    async fn near(&self, scope: &Scope, question: &Question) -> Result<Near, MemoryError> {
-        let Some(vector) = self.vector_of(&question.content).await else {
-            return Ok(Near::default());
-        };
-        let nearest = self.store.by_vector(scope, &vector).await?;
-        let actors = &question.actors;
-        let theirs = if actors.is_empty() {
-            Vec::new()
-        } else {
-            self.store.by_actors_and_vector(scope, actors, &vector, &nearest).await?
-        };
-        Ok(Near { vector: Some(vector), nearest, theirs })
-    }
-
-    /// Candidates by what else the question names, added to `rankings`.
-    async fn more_rankings(
-        &self,
-        scope: &Scope,
-        question: &Question,
-        vector: Option<&Vector>,
-        linked: &[Linked],
-        rankings: &mut Vec<Ranking>,
-    ) -> Result<(), MemoryError> {
-        let actors = &question.actors;
-        // A name alone asks for what its bearer said.
-        if rankings.iter().all(|(_, ids)| ids.is_empty()) && !actors.is_empty() {
-            rankings.push(("actor", self.store.by_actors(scope, actors).await?));
-        }
-        let selective = |span: &&Span| span.days() <= SELECTIVE_DAYS;
-        for span in question.spans.iter().filter(selective).rev().take(SELECTIVE_SPANS) {
-            let of_time = self.store.by_time(scope, span, vector).await?;
-            if !of_time.is_empty() {
-                rankings.push(("time", of_time));
-                break;
-            }
-        }
-        if !linked.is_empty() {
-            rankings.push(("graph", linked.iter().map(|linked| linked.id).collect()));
-        }
-        Ok(())
-    }
-
-    /// What was fused, with what was said beside the best of it.
-    async fn pool(
-        &self,
-        scope: &Scope,
-        fused: &[Fused],
-        linked: Vec<Linked>,
-        terms: &Terms,
-        vector: Option<&Vector>,
-    ) -> Result<Pool, MemoryError> {
-        let ids = fused.iter().map(|fused| fused.id).collect();
-        let seeds: Vec<_> = fused.iter().take(SEEDS).map(|fused| fused.id).collect();
-        let mut pool = self.store.pool(scope, ids, &seeds, terms, vector).await?;
-        let mut places: HashMap<_, _> =
-            fused.iter().map(|fused| (fused.id, fused.places.clone())).collect();
-        let mut links: HashMap<_, Link> =
-            linked.into_iter().map(|linked| (linked.id, linked.link)).collect();
-        for candidate in &mut pool.candidates {
-            candidate.places = places.remove(&candidate.item.id).unwrap_or_default();
-            candidate.link = links.remove(&candidate.item.id);
-        }
-        Ok(pool)
-    }
-
-    /// "before the move": the time of what fits "the move" best stands for it.
-    async fn resolve_event(
-        &self,
-        scope: &Scope,
-        question: &mut Question,
-    ) -> Result<(), MemoryError> {
-        let Some((side, event)) = &question.event else { return Ok(()) };
-        let terms = self.store.terms(&scope.namespace, event).await?;
-        let best = Scope { limit: 1, ..scope.clone() };
-        let ids = self.store.by_words(&best, &terms).await?;
-        let pool = self.store.pool(&best, ids, &[], &terms, None).await?;
-        let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
-        let fitting = pool.candidates.iter().find(|found| signals::fits(found.terms, &weights));
-        if let Some(found) = fitting {
-            let day = found.item.valid_from.date_naive();
-            question.spans = vec![match side {
-                // Of the day itself nobody knows.
-                Side::Before => Span::before(day.succ_opt().unwrap_or(day)),
-                Side::After => Span::since(day),
-            }];
-        }
-        Ok(())
-    }
-
     /// The best for `query`, and the latest, packed into `budget` tokens.
     pub(crate) async fn context(
         &self,
@@ -220,8 +110,9 @@ impl Recall {
         if found.len() < ENOUGH {
             let kinds = vec![Kind::Episode, Kind::Fact];
             let recent = Scope { kinds, limit: ENOUGH as i64, ..scope.clone() };
-            let latest = self.store.recent(&recent).await?.into_iter().map(Found::recent);
-            let (latest, of_latest) = self.seen(scope, latest.collect()).await?;
+            let mut look = self.store.look().await?;
+            let latest = look.recent(&recent).await?.into_iter().map(Found::recent);
+            let (latest, of_latest) = seen(look, scope, latest.collect()).await?;
             doubts.extend(of_latest);
             for late in latest {
                 if found.iter().all(|found| found.item.text != late.item.text) {
@@ -252,6 +143,133 @@ impl Recall {
             }
         }
     }
+}
+
+/// What words and names bring: the terms of the content, what they occur in, what the graph links.
+async fn found_by_names(
+    look: &mut Look,
+    scope: &Scope,
+    content: &str,
+    (names, misspelt): (&[String], &[String]),
+) -> Result<(Terms, Vec<Uuid>, Vec<Linked>), MemoryError> {
+    let terms = look.terms(&scope.namespace, content).await?;
+    let words = look.by_words(scope, &terms).await?;
+    let linked = look.linked(scope, names, misspelt).await?;
+    Ok((terms, words, linked))
+}
+
+/// What is nearest in meaning, and what the named actors said that is.
+async fn nearest(
+    look: &mut Look,
+    scope: &Scope,
+    actors: &[String],
+    vector: &Vector,
+    rankings: &mut Vec<Ranking>,
+) -> Result<(), MemoryError> {
+    let nearest = look.by_vector(scope, vector).await?;
+    let theirs = if actors.is_empty() {
+        Vec::new()
+    } else {
+        look.by_actors_and_vector(scope, actors, vector, &nearest).await?
+    };
+    rankings.extend([("vector", nearest), ("actor", theirs)]);
+    Ok(())
+}
+
+/// Candidates by what else the question names, added to `rankings`.
+async fn more_rankings(
+    look: &mut Look,
+    scope: &Scope,
+    question: &Question,
+    vector: Option<&Vector>,
+    linked: &[Linked],
+    rankings: &mut Vec<Ranking>,
+) -> Result<(), MemoryError> {
+    let actors = &question.actors;
+    // A name alone asks for what its bearer said.
+    if rankings.iter().all(|(_, ids)| ids.is_empty()) && !actors.is_empty() {
+        rankings.push(("actor", look.by_actors(scope, actors).await?));
+    }
+    let selective = |span: &&Span| span.days() <= SELECTIVE_DAYS;
+    for span in question.spans.iter().filter(selective).rev().take(SELECTIVE_SPANS) {
+        let of_time = look.by_time(scope, span, vector).await?;
+        if !of_time.is_empty() {
+            rankings.push(("time", of_time));
+            break;
+        }
+    }
+    if !linked.is_empty() {
+        rankings.push(("graph", linked.iter().map(|linked| linked.id).collect()));
+    }
+    Ok(())
+}
+
+/// What was fused, with what was said beside the best of it.
+async fn pool(
+    look: &mut Look,
+    scope: &Scope,
+    fused: &[Fused],
+    linked: Vec<Linked>,
+    terms: &Terms,
+    vector: Option<&Vector>,
+) -> Result<Pool, MemoryError> {
+    let ids = fused.iter().map(|fused| fused.id).collect();
+    let seeds: Vec<_> = fused.iter().take(SEEDS).map(|fused| fused.id).collect();
+    let mut pool = look.pool(scope, ids, &seeds, terms, vector).await?;
+    let mut places: HashMap<_, _> =
+        fused.iter().map(|fused| (fused.id, fused.places.clone())).collect();
+    let mut links: HashMap<_, Link> =
+        linked.into_iter().map(|linked| (linked.id, linked.link)).collect();
+    for candidate in &mut pool.candidates {
+        candidate.places = places.remove(&candidate.item.id).unwrap_or_default();
+        candidate.link = links.remove(&candidate.item.id);
+    }
+    Ok(pool)
+}
+
+/// "before the move": the time of what fits "the move" best stands for it.
+async fn resolve_event(
+    look: &mut Look,
+    scope: &Scope,
+    question: &mut Question,
+) -> Result<(), MemoryError> {
+    let Some((side, event)) = &question.event else { return Ok(()) };
+    let terms = look.terms(&scope.namespace, event).await?;
+    let best = Scope { limit: 1, ..scope.clone() };
+    let ids = look.by_words(&best, &terms).await?;
+    let pool = look.pool(&best, ids, &[], &terms, None).await?;
+    let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
+    let fitting = pool.candidates.iter().find(|found| signals::fits(found.terms, &weights));
+    if let Some(found) = fitting {
+        let day = found.item.valid_from.date_naive();
+        question.spans = vec![match side {
+            // Of the day itself nobody knows.
+            Side::Before => Span::before(day.succ_opt().unwrap_or(day)),
+            Side::After => Span::since(day),
+        }];
+    }
+    Ok(())
+}
+
+/// What was found as it was believed at the time asked for, with why it is stale.
+async fn seen(
+    look: Look,
+    scope: &Scope,
+    mut found: Vec<Found>,
+) -> Result<(Vec<Found>, Doubts), MemoryError> {
+    let ids: Vec<Uuid> = found.iter().map(|found| found.item.id).collect();
+    let mut seen = look.seen(&scope.namespace, &ids, &scope.view()).await?;
+    let mut doubts = Doubts::new();
+    // What row-level security does not show is nobody's to see.
+    found.retain_mut(|found| {
+        let Some(seen) = seen.remove(&found.item.id) else { return false };
+        (found.item.valid_from, found.item.valid_to) = (seen.valid_from, seen.valid_to);
+        if !seen.doubts.is_empty() {
+            doubts.insert(found.item.id, seen.doubts);
+        }
+        true
+    });
+    Ok((found, doubts))
 }
 
 /// Packs a context whose lines say of stale facts that they are; their citations have the plain text.

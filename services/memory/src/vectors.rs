@@ -1,18 +1,20 @@
 //! Items get their vectors, and have their words counted, in the background: writing waits for no
 //! model, and what was written while the inference-gateway was away is caught up with.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alina_client::{PeerChannel, deadline};
 use alina_proto::inference::v1::{EmbedRequest, inference_service_client::InferenceServiceClient};
 use tokio::sync::Notify;
 use tonic::{Code, Status};
-use uuid::Uuid;
 
 use crate::{
     error::MemoryError,
     metrics::Metrics,
-    store::{DIMENSIONS, Store},
+    store::{Bare, DIMENSIONS, Store},
 };
 
 /// Items at once.
@@ -21,6 +23,8 @@ const BATCH: i64 = 32;
 const EMBED_WITHIN: Duration = Duration::from_secs(60);
 /// Looked for without being told of a write: after a crash, or another process's write.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often those that wait are counted: it takes long when there are many.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -41,8 +45,9 @@ impl Vectors {
     /// Works until it is dropped.
     pub(crate) async fn run(self) {
         let mut pause = FIRST_PAUSE;
+        let mut told = None;
         loop {
-            match self.batch().await {
+            match self.batch(&mut told).await {
                 Ok(0) => {
                     pause = FIRST_PAUSE;
                     let _ = tokio::time::timeout(LOOK_EVERY, self.written.notified()).await;
@@ -78,11 +83,16 @@ impl Vectors {
     }
 
     /// Counts the words of some items and gives some their vectors; tells how many there were.
-    async fn batch(&self) -> Result<usize, Trouble> {
+    async fn batch(&self, told: &mut Option<Instant>) -> Result<usize, Trouble> {
         let counted = self.store.count_terms().await.map_err(Trouble::Store)?;
-        let waiting = self.store.awaiting_vectors().await.map_err(Trouble::Store)?;
-        self.metrics.awaiting_vectors.set(waiting);
         let items = self.store.without_vector(BATCH).await.map_err(Trouble::Store)?;
+        if items.len() < BATCH as usize {
+            self.metrics.awaiting_vectors.set(items.len() as i64);
+        } else if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            let waiting = self.store.awaiting_vectors().await.map_err(Trouble::Store)?;
+            self.metrics.awaiting_vectors.set(waiting);
+            *told = Some(Instant::now());
+        }
         if items.is_empty() {
             return Ok(counted);
         }
@@ -95,7 +105,7 @@ impl Vectors {
                     match self.embed(std::slice::from_ref(item)).await {
                         Ok(vectors) => self.keep(vectors).await?,
                         Err(status) if status.code() == Code::InvalidArgument => {
-                            self.store.refuse_vector(item.0).await.map_err(Trouble::Store)?;
+                            self.store.refuse_vector(item).await.map_err(Trouble::Store)?;
                         }
                         Err(status) => return Err(Trouble::Inference(status)),
                     }
@@ -106,16 +116,16 @@ impl Vectors {
         Ok(count)
     }
 
-    async fn keep(&self, vectors: Vec<(Uuid, Vec<f32>)>) -> Result<(), Trouble> {
+    async fn keep(&self, vectors: Vec<(Bare, Vec<f32>)>) -> Result<(), Trouble> {
         let count = vectors.len() as u64;
         self.store.set_vectors(vectors).await.map_err(Trouble::Store)?;
         self.metrics.vectors.inc_by(count);
         Ok(())
     }
 
-    async fn embed(&self, items: &[(Uuid, String)]) -> Result<Vec<(Uuid, Vec<f32>)>, Status> {
+    async fn embed(&self, items: &[Bare]) -> Result<Vec<(Bare, Vec<f32>)>, Status> {
         let request = EmbedRequest {
-            texts: items.iter().map(|(_, text)| text.clone()).collect(),
+            texts: items.iter().map(|bare| bare.text.clone()).collect(),
             agent: "memory".to_owned(),
             ..EmbedRequest::default()
         };
@@ -133,6 +143,6 @@ impl Vectors {
             )));
         }
         let vectors = answer.embeddings.into_iter().map(|vector| vector.values);
-        Ok(items.iter().map(|(id, _)| *id).zip(vectors).collect())
+        Ok(items.iter().cloned().zip(vectors).collect())
     }
 }

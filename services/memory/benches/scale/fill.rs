@@ -46,6 +46,9 @@ impl Filler {
         let begun = Utc::now() - TimeDelta::days(5 * 365);
         let rng = StdRng::seed_from_u64(3);
         let mut this = Self { pool, world, vectors, people: Vec::new(), rng, filled: 0, begun };
+        if this.is_filled().await {
+            return this;
+        }
         for setting in ["max_wal_size = '4GB'", "checkpoint_timeout = '30min'"] {
             this.run(&format!("ALTER SYSTEM SET {setting}")).await;
         }
@@ -53,6 +56,17 @@ impl Filler {
         this.run(&format!("INSERT INTO memory.namespaces VALUES ('{NAMESPACE}', 1)")).await;
         this.add_people().await;
         this
+    }
+
+    /// Whether an earlier run has filled it, as far as it did.
+    async fn is_filled(&mut self) -> bool {
+        let people = "SELECT id FROM memory.items WHERE kind = 3 ORDER BY array_position($1, text)";
+        let people = sqlx::query_scalar(people).bind(&self.world.people).fetch_all(&self.pool);
+        self.people = people.await.expect("PostgreSQL");
+        let episodes = sqlx::query_scalar("SELECT count(*) FROM memory.items WHERE kind = 1");
+        let episodes: i64 = episodes.fetch_one(&self.pool).await.expect("PostgreSQL");
+        self.filled = usize::try_from(episodes).expect("a count");
+        !self.people.is_empty()
     }
 
     async fn run(&self, sql: &str) {
@@ -107,6 +121,9 @@ impl Filler {
 
     /// Until there are `size` episodes and as many facts; then makes the indexes.
     pub(crate) async fn fill(&mut self, size: usize) {
+        if self.filled >= size {
+            return;
+        }
         let mut connection = self.bulk().await;
         sqlx::raw_sql("DROP INDEX items_text; DROP INDEX items_vector")
             .execute(&mut connection)

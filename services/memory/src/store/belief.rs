@@ -9,11 +9,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{Store, changes::Changes};
+use super::changes::Changes;
 use crate::{
     error::MemoryError,
     knowledge::{
-        Kind, Namespace,
+        Kind,
         belief::{ChangeKind, Consequences, MOST_DOUBTS, Standing, Version, View, standing},
     },
 };
@@ -27,19 +27,6 @@ pub struct Seen {
     pub valid_to: Option<DateTime<Utc>>,
     /// Why it is stale, in plain words; empty when it is not.
     pub doubts: Vec<String>,
-}
-
-impl Store {
-    /// How those of `ids` appear in the view that are believed in it.
-    pub async fn seen(
-        &self,
-        namespace: &Namespace,
-        ids: &[Uuid],
-        view: &View,
-    ) -> Result<HashMap<Uuid, Seen>, MemoryError> {
-        let mut transaction = self.read(namespace).await?;
-        seen(&mut transaction, ids, view).await
-    }
 }
 
 /// How those of `ids` appear in the view that are believed in it.

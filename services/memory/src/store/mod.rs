@@ -34,7 +34,7 @@ pub use facts::KnownFact;
 pub use forget::{Export, Forgotten, Target, Wish};
 pub use graph::{Graph, Near, Route, Walk};
 pub use remember::Remembered;
-pub use search::{Linked, Scope, Terms, weight};
+pub use search::{Bare, Linked, Look, Scope, Terms, weight};
 pub use timeline::{Period, Place, TimelineEntry};
 
 use crate::{

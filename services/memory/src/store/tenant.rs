@@ -29,7 +29,10 @@ impl Store {
 }
 
 /// Until the transaction ends.
-async fn enter(connection: &mut PgConnection, namespace: &Namespace) -> Result<(), MemoryError> {
+pub(super) async fn enter(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+) -> Result<(), MemoryError> {
     sqlx::query(
         "SELECT set_config('alina.namespace', $1, true),
                 set_config('role', 'alina_memory_tenant', true)",

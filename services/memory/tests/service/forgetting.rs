@@ -50,7 +50,9 @@ async fn places(suite: &Suite, text: &str) -> Vec<String> {
         "SELECT c.table_name::text, c.column_name::text
            FROM information_schema.columns c JOIN information_schema.tables t
              USING (table_schema, table_name)
-          WHERE table_schema = 'memory' AND table_type = 'BASE TABLE'",
+          WHERE table_schema = 'memory' AND table_type = 'BASE TABLE'
+            AND NOT (SELECT relispartition FROM pg_class
+                      WHERE oid = format('memory.%I', c.table_name)::regclass)",
     )
     .fetch_all(&pool)
     .await

@@ -46,15 +46,18 @@ pub(super) async fn uncount(
     ids: &[Uuid],
 ) -> Result<(), MemoryError> {
     // Whoever counts one of them right now is waited for.
-    let never: Vec<Uuid> =
-        sqlx::query_scalar("DELETE FROM uncounted WHERE item_id = ANY($1) RETURNING item_id")
-            .bind(ids)
-            .fetch_all(&mut *connection)
-            .await?;
+    let never: Vec<Uuid> = sqlx::query_scalar(
+        "DELETE FROM uncounted WHERE namespace = $2 AND item_id = ANY($1) RETURNING item_id",
+    )
+    .bind(ids)
+    .bind(&namespace.0)
+    .fetch_all(&mut *connection)
+    .await?;
     // In the order of the lexemes, as they are counted: nobody waits in a circle.
     sqlx::query(
         "SELECT FROM terms WHERE namespace = $1 AND lexeme IN (
-           SELECT unnest(tsvector_to_array(tsv) || '{\"\"}'::text[]) FROM items WHERE id = ANY($2))
+           SELECT unnest(tsvector_to_array(tsv) || '{\"\"}'::text[]) FROM items
+            WHERE namespace = $1 AND id = ANY($2))
           ORDER BY lexeme FOR UPDATE",
     )
     .bind(&namespace.0)
@@ -65,7 +68,7 @@ pub(super) async fn uncount(
         "WITH lost AS (
            SELECT lexeme, count(*) AS items
              FROM items, unnest(tsvector_to_array(tsv) || '{\"\"}'::text[]) AS lexeme
-            WHERE id = ANY($2) AND id <> ALL($3) GROUP BY lexeme)
+            WHERE namespace = $1 AND id = ANY($2) AND id <> ALL($3) GROUP BY lexeme)
          UPDATE terms SET items = greatest(terms.items - lost.items, 0) FROM lost
           WHERE namespace = $1 AND terms.lexeme = lost.lexeme",
     )

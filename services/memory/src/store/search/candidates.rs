@@ -5,11 +5,11 @@ use pgvector::Vector;
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
-use super::{SCOPE, Scope, Terms};
+use super::{Look, SCOPE, Scope, Terms};
 use crate::{
     error::MemoryError,
     knowledge::{Item, time::Span},
-    store::{COLUMNS, Store, item},
+    store::{COLUMNS, item},
 };
 
 /// The text index is asked for the rarest terms only, as long as they occur in so many items: more
@@ -24,11 +24,15 @@ const MOST_OF_TIME: i64 = 400;
 /// What is said of a time is mostly said within so many days after it.
 const TOLD_WITHIN_DAYS: i64 = 14;
 
-impl Store {
+impl Look {
     /// Items in which terms occur, those with the most and rarest first. A long item's terms count
     /// a little less: the length normalisation of BM25 (Robertson and Zaragoza 2009; k1 0.9, b 0.4,
     /// an average of 15 words).
-    pub async fn by_words(&self, scope: &Scope, terms: &Terms) -> Result<Vec<Uuid>, MemoryError> {
+    pub async fn by_words(
+        &mut self,
+        scope: &Scope,
+        terms: &Terms,
+    ) -> Result<Vec<Uuid>, MemoryError> {
         if terms.queries.is_empty() {
             return Ok(Vec::new());
         }
@@ -51,12 +55,12 @@ impl Store {
             .bind(selecting)
             .bind(most)
             .bind(scope.limit);
-        ids(&query.fetch_all(&self.pool).await?)
+        ids(&query.fetch_all(&mut *self.transaction).await?)
     }
 
     /// Items whose meaning is nearest to `vector`.
     pub async fn by_vector(
-        &self,
+        &mut self,
         scope: &Scope,
         vector: &Vector,
     ) -> Result<Vec<Uuid>, MemoryError> {
@@ -65,14 +69,14 @@ impl Store {
               ORDER BY embedding <=> $5 LIMIT $6"
         );
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql)));
-        ids(&query.bind(vector).bind(scope.limit).fetch_all(&self.pool).await?)
+        ids(&query.bind(vector).bind(scope.limit).fetch_all(&mut *self.transaction).await?)
     }
 
     /// What these actors said that is nearest to `vector`: of the `nearest` of all, and of what they
     /// said last. The index of vectors knows no actors; through all of it their items would have to
     /// be looked for one by one.
     pub async fn by_actors_and_vector(
-        &self,
+        &mut self,
         scope: &Scope,
         actors: &[String],
         vector: &Vector,
@@ -81,7 +85,7 @@ impl Store {
         let sql = format!(
             "WITH near AS (
                SELECT id, embedding <=> $5 AS distance FROM items
-                WHERE id = ANY($8) AND kind = 1 AND actor = ANY($7)),
+                WHERE namespace = $1 AND id = ANY($8) AND kind = 1 AND actor = ANY($7)),
              late AS MATERIALIZED (
                SELECT id, embedding FROM unnest($7) AS who, LATERAL (
                  SELECT id, embedding FROM items
@@ -95,13 +99,13 @@ impl Store {
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql)));
         let query = query.bind(vector).bind(scope.limit).bind(actors);
         let query = query.bind(nearest).bind(LATEST_OF_ACTORS / count(actors));
-        ids(&query.fetch_all(&self.pool).await?)
+        ids(&query.fetch_all(&mut *self.transaction).await?)
     }
 
     /// Episodes of a span of time and shortly after it; the nearest to `vector` first, or without
     /// one the latest.
     pub async fn by_time(
-        &self,
+        &mut self,
         scope: &Scope,
         span: &Span,
         vector: Option<&Vector>,
@@ -121,12 +125,12 @@ impl Store {
             .bind(MOST_OF_TIME)
             .bind(vector)
             .bind(scope.limit);
-        ids(&query.fetch_all(&self.pool).await?)
+        ids(&query.fetch_all(&mut *self.transaction).await?)
     }
 
     /// What these actors said last.
     pub async fn by_actors(
-        &self,
+        &mut self,
         scope: &Scope,
         actors: &[String],
     ) -> Result<Vec<Uuid>, MemoryError> {
@@ -138,16 +142,16 @@ impl Store {
               ORDER BY valid_from DESC, id DESC LIMIT $6"
         );
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql))).bind(actors).bind(scope.limit);
-        ids(&query.fetch_all(&self.pool).await?)
+        ids(&query.fetch_all(&mut *self.transaction).await?)
     }
 
     /// The items written down last.
-    pub async fn recent(&self, scope: &Scope) -> Result<Vec<Item>, MemoryError> {
+    pub async fn recent(&mut self, scope: &Scope) -> Result<Vec<Item>, MemoryError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM items WHERE {SCOPE} ORDER BY recorded_at DESC, id DESC LIMIT $5"
         );
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql))).bind(scope.limit);
-        query.fetch_all(&self.pool).await?.iter().map(item).collect()
+        query.fetch_all(&mut *self.transaction).await?.iter().map(item).collect()
     }
 }
 

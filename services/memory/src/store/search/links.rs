@@ -3,8 +3,8 @@
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::Scope;
-use crate::{error::MemoryError, knowledge::pool::Link, store::Store};
+use super::{Look, Scope};
+use crate::{error::MemoryError, knowledge::pool::Link};
 
 /// An item and how it is linked.
 #[derive(Debug)]
@@ -15,11 +15,11 @@ pub struct Linked {
     pub link: Link,
 }
 
-impl Store {
+impl Look {
     /// Facts about entities called as some of `names` (in lower case) are, or similarly to one of
     /// `misspelt`, the episodes these were learned from, and facts about what they link to.
     pub async fn linked(
-        &self,
+        &mut self,
         scope: &Scope,
         names: &[String],
         misspelt: &[String],
@@ -38,8 +38,8 @@ impl Store {
                LIMIT 8),
              one AS MATERIALIZED (
                SELECT f.id, subject_id, object_id, episode_id, name FROM named, LATERAL (
-                 (SELECT * FROM facts WHERE subject_id = named.id LIMIT $3)
-                 UNION (SELECT * FROM facts WHERE object_id = named.id LIMIT $3)) AS f
+                 (SELECT * FROM facts WHERE namespace = $1 AND subject_id = named.id LIMIT $3)
+                 UNION (SELECT * FROM facts WHERE namespace = $1 AND object_id = named.id LIMIT $3)) AS f
                LIMIT $3),
              ends AS MATERIALIZED (
                SELECT DISTINCT ON (far) far, name
@@ -47,8 +47,8 @@ impl Store {
                 WHERE far IS NOT NULL AND far NOT IN (SELECT id FROM named) LIMIT 16),
              two AS (
                SELECT f.id, name FROM ends, LATERAL (
-                 (SELECT id FROM facts WHERE subject_id = far LIMIT $3)
-                 UNION (SELECT id FROM facts WHERE object_id = far LIMIT $3)) AS f
+                 (SELECT id FROM facts WHERE namespace = $1 AND subject_id = far LIMIT $3)
+                 UNION (SELECT id FROM facts WHERE namespace = $1 AND object_id = far LIMIT $3)) AS f
                LIMIT $3)
              SELECT DISTINCT ON (id) id, name, hops FROM (
                SELECT id, name, 1 AS hops FROM one
@@ -60,7 +60,7 @@ impl Store {
         .bind(names)
         .bind(scope.limit)
         .bind(misspelt)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.transaction)
         .await?;
         let mut linked = Vec::with_capacity(rows.len());
         for row in &rows {

@@ -9,17 +9,57 @@ mod pool;
 mod terms;
 mod vectors;
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use sqlx::postgres::PgArguments;
+use sqlx::{Postgres, Transaction, postgres::PgArguments};
+use uuid::Uuid;
 
 pub use self::{
     links::Linked,
     terms::{Terms, weight},
+    vectors::Bare,
+};
+use super::{
+    Store,
+    belief::{Seen, seen},
+    now,
+    tenant::enter,
 };
 use crate::{
+    error::MemoryError,
     knowledge::{Kind, Namespace, belief::View},
-    store::now,
 };
+
+/// A connection on which a search asks one question after another; all are answered of the same
+/// state. Candidates come from indexes, which know nothing of row-level security: their queries name
+/// the namespace.
+#[derive(Debug)]
+pub struct Look {
+    transaction: Transaction<'static, Postgres>,
+}
+
+impl Store {
+    /// Begins to look.
+    pub async fn look(&self) -> Result<Look, MemoryError> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        Ok(Look { transaction: self.pool.begin_with(begin).await? })
+    }
+}
+
+impl Look {
+    /// How those of `ids` appear in the view that are believed in it: as row-level security shows
+    /// them. The last question.
+    pub async fn seen(
+        mut self,
+        namespace: &Namespace,
+        ids: &[Uuid],
+        view: &View,
+    ) -> Result<HashMap<Uuid, Seen>, MemoryError> {
+        enter(&mut self.transaction, namespace).await?;
+        seen(&mut self.transaction, ids, view).await
+    }
+}
 
 /// Where to look.
 #[derive(Debug, Clone)]
@@ -49,9 +89,9 @@ const SCOPE: &str = "namespace = $1 AND kind = ANY($2)
              AND (kind <> 2 OR (valid_from <= ($3::timestamptz[])[1]
                                 AND (valid_to IS NULL OR valid_to > ($3::timestamptz[])[1])))))
     AND (($3::timestamptz[])[2] IS NULL
-         OR held(id, ($3::timestamptz[])[1], ($3::timestamptz[])[2]))
+         OR held(namespace, id, ($3::timestamptz[])[1], ($3::timestamptz[])[2]))
     AND (($3::timestamptz[])[3] IS NULL OR kind <> 2
-         OR NOT stale(id, ($3::timestamptz[])[1], ($3::timestamptz[])[3]))
+         OR NOT stale(namespace, id, ($3::timestamptz[])[1], ($3::timestamptz[])[3]))
     AND ($4 = '' OR session <> $4)";
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, PgArguments>;

@@ -6,28 +6,31 @@ use pgvector::Vector;
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
-use super::{SCOPE, Scope, Terms};
+use super::{Look, SCOPE, Scope, Terms};
 use crate::{
     error::MemoryError,
-    knowledge::pool::{Candidate, Pool},
-    store::{COLUMNS, Store, item},
+    knowledge::{
+        Namespace,
+        pool::{Candidate, Pool},
+    },
+    store::{COLUMNS, item},
 };
 
 /// So many episodes before and after one that was found are looked at.
 const BESIDE: i64 = 2;
 
-impl Store {
+impl Look {
     /// The pool of `ids` and of what was said beside the `seeds` among them, as far as it is in
     /// scope.
     pub async fn pool(
-        &self,
+        &mut self,
         scope: &Scope,
         ids: Vec<Uuid>,
         seeds: &[Uuid],
         terms: &Terms,
         vector: Option<&Vector>,
     ) -> Result<Pool, MemoryError> {
-        let neighbours = self.neighbours(seeds).await?;
+        let neighbours = self.neighbours(&scope.namespace, seeds).await?;
         let mut ids = ids;
         ids.extend(neighbours.iter().flat_map(|(first, second)| [*first, *second]));
         ids.sort_unstable();
@@ -37,29 +40,34 @@ impl Store {
     }
 
     /// Pairs of episodes that followed each other, around each of `seeds`.
-    async fn neighbours(&self, seeds: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>, MemoryError> {
+    async fn neighbours(
+        &mut self,
+        namespace: &Namespace,
+        seeds: &[Uuid],
+    ) -> Result<Vec<(Uuid, Uuid)>, MemoryError> {
         let rows = sqlx::query(
             "SELECT seed.id AS seed, near.id, place
                FROM items AS seed, LATERAL (
                  (SELECT id, -row_number() OVER (ORDER BY valid_from DESC, id DESC) AS place
                     FROM items
-                   WHERE namespace = seed.namespace AND session = seed.session AND session <> ''
+                   WHERE namespace = $3 AND session = seed.session AND session <> ''
                      AND kind = 1
                      AND retracted_at IS NULL AND (valid_from, id) < (seed.valid_from, seed.id)
                    ORDER BY valid_from DESC, id DESC LIMIT $2)
                  UNION ALL
                  (SELECT id, row_number() OVER (ORDER BY valid_from, id) AS place
                     FROM items
-                   WHERE namespace = seed.namespace AND session = seed.session AND session <> ''
+                   WHERE namespace = $3 AND session = seed.session AND session <> ''
                      AND kind = 1
                      AND retracted_at IS NULL AND (valid_from, id) > (seed.valid_from, seed.id)
                    ORDER BY valid_from, id LIMIT $2)) AS near
-              WHERE seed.id = ANY($1) AND seed.kind = 1 AND seed.session <> ''
+              WHERE seed.namespace = $3 AND seed.id = ANY($1) AND seed.kind = 1 AND seed.session <> ''
               ORDER BY seed.id, place",
         )
         .bind(seeds)
         .bind(BESIDE)
-        .fetch_all(&self.pool)
+        .bind(&namespace.0)
+        .fetch_all(&mut *self.transaction)
         .await?;
         let mut chains: HashMap<Uuid, Vec<(i64, Uuid)>> = HashMap::new();
         for row in &rows {
@@ -78,7 +86,7 @@ impl Store {
     }
 
     async fn measured(
-        &self,
+        &mut self,
         scope: &Scope,
         ids: &[Uuid],
         terms: &Terms,
@@ -89,12 +97,17 @@ impl Store {
                SELECT query::tsquery, 1::bigint << (n - 1)::int AS bit
                  FROM unnest($6::text[]) WITH ORDINALITY AS t (query, n))
              SELECT {COLUMNS}, length(tsv) AS length, 1 - (embedding <=> $7) AS meaning,
-                    EXISTS (SELECT FROM facts WHERE episode_id = items.id) AS taught,
+                    EXISTS (SELECT FROM facts WHERE namespace = $1 AND episode_id = items.id) AS taught,
                     coalesce((SELECT sum(bit) FROM asked WHERE tsv @@ query), 0)::bigint AS terms
                FROM items WHERE id = ANY($5) AND {SCOPE}"
         );
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql)));
-        let rows = query.bind(ids).bind(&terms.queries).bind(vector).fetch_all(&self.pool).await?;
+        let rows = query
+            .bind(ids)
+            .bind(&terms.queries)
+            .bind(vector)
+            .fetch_all(&mut *self.transaction)
+            .await?;
         rows.iter()
             .map(|row| {
                 let length: i32 = row.try_get("length")?;

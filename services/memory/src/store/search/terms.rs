@@ -2,6 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Row};
 
+use super::Look;
 use crate::{
     error::MemoryError,
     knowledge::{Namespace, pool::MOST_TERMS, question::Called},
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// Items counted at once.
-const COUNT_AT_ONCE: i64 = 256;
+const COUNT_AT_ONCE: i64 = 1_024;
 
 /// The terms of a question.
 #[derive(Debug, Clone, Default)]
@@ -39,10 +40,10 @@ pub fn weight(items: i64, all: i64) -> f64 {
     (1.0 + (all - items + 0.5) / (items + 0.5)).ln() / (2.0 * all + 2.0).ln()
 }
 
-impl Store {
+impl Look {
     /// The terms of `text`. One that occurs nowhere stands for the most similar that does, if one
     /// is similar: a misspelling.
-    pub async fn terms(&self, namespace: &Namespace, text: &str) -> Result<Terms, MemoryError> {
+    pub async fn terms(&mut self, namespace: &Namespace, text: &str) -> Result<Terms, MemoryError> {
         let rows = sqlx::query(
             "WITH own AS (
                SELECT asked.lexeme, coalesce(items, 0) AS items
@@ -63,7 +64,7 @@ impl Store {
         .bind(&namespace.0)
         .bind(text)
         .bind(MOST_TERMS as i64)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.transaction)
         .await?;
         let mut terms = Terms::default();
         for row in &rows {
@@ -84,7 +85,7 @@ impl Store {
     /// Who is called as some of `names`, in lower case, are; or similarly to one of `misspelt` that
     /// nobody is called exactly.
     pub async fn called(
-        &self,
+        &mut self,
         namespace: &Namespace,
         names: &[String],
         misspelt: &[String],
@@ -105,7 +106,7 @@ impl Store {
         .bind(&namespace.0)
         .bind(names)
         .bind(misspelt)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.transaction)
         .await?;
         rows.iter()
             .map(|row| {
@@ -117,16 +118,20 @@ impl Store {
             })
             .collect()
     }
+}
 
+impl Store {
     /// Counts the words of items written lately; tells how many items there were.
     pub async fn count_terms(&self) -> Result<usize, MemoryError> {
         let mut transaction = self.pool.begin().await?;
         let sql = format!(
             "WITH taken AS (
-               DELETE FROM uncounted WHERE item_id IN (
-                 SELECT item_id FROM uncounted LIMIT {COUNT_AT_ONCE} FOR UPDATE SKIP LOCKED)
-               RETURNING item_id),
-             new AS (SELECT namespace, tsv FROM items JOIN taken ON id = item_id),
+               DELETE FROM uncounted WHERE (namespace, item_id) IN (
+                 SELECT namespace, item_id FROM uncounted LIMIT {COUNT_AT_ONCE}
+                    FOR UPDATE SKIP LOCKED)
+               RETURNING namespace, item_id),
+             new AS (
+               SELECT namespace, tsv FROM items JOIN taken USING (namespace) WHERE id = item_id),
              found AS (
                SELECT namespace, lexeme, count(*) AS items
                  FROM new, unnest(tsvector_to_array(tsv) || '{{\"\"}}'::text[]) AS lexeme

@@ -1,5 +1,7 @@
 //! Items' vectors.
 
+use std::collections::BTreeMap;
+
 use pgvector::Vector;
 use sqlx::Row;
 use uuid::Uuid;
@@ -10,19 +12,35 @@ use crate::{
     store::{Store, touch},
 };
 
+/// An item without a vector.
+#[derive(Debug, Clone)]
+pub struct Bare {
+    /// Whose.
+    pub namespace: Namespace,
+    /// The item's id.
+    pub id: Uuid,
+    /// What is to be embedded.
+    pub text: String,
+}
+
 impl Store {
     /// Up to `limit` items without a vector, oldest first, with the text to embed: what somebody
     /// said stands behind who said it.
-    pub async fn without_vector(&self, limit: i64) -> Result<Vec<(Uuid, String)>, MemoryError> {
+    pub async fn without_vector(&self, limit: i64) -> Result<Vec<Bare>, MemoryError> {
         let rows = sqlx::query(
-            "SELECT id, CASE WHEN kind = 1 AND actor <> '' THEN actor || ': ' || text ELSE text END
+            "SELECT namespace, id, CASE WHEN kind = 1 AND actor <> '' THEN actor || ': ' || text ELSE text END
                FROM items WHERE embedding IS NULL AND NOT embedding_refused
               ORDER BY recorded_at LIMIT $1",
         )
         .bind(limit)
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        rows.iter()
+            .map(|row| {
+                let namespace = Namespace(row.try_get(0)?);
+                Ok(Bare { namespace, id: row.try_get(1)?, text: row.try_get(2)? })
+            })
+            .collect()
     }
 
     /// How many items, over all namespaces, wait for their vector.
@@ -34,34 +52,37 @@ impl Store {
     }
 
     /// Stores items' vectors.
-    pub async fn set_vectors(&self, vectors: Vec<(Uuid, Vec<f32>)>) -> Result<(), MemoryError> {
-        let (ids, vectors): (Vec<Uuid>, Vec<Vector>) =
-            vectors.into_iter().map(|(id, vector)| (id, Vector::from(vector))).unzip();
+    pub async fn set_vectors(&self, vectors: Vec<(Bare, Vec<f32>)>) -> Result<(), MemoryError> {
+        let mut by_namespace: BTreeMap<String, (Vec<Uuid>, Vec<Vector>)> = BTreeMap::new();
+        for (bare, vector) in vectors {
+            let (ids, vectors) = by_namespace.entry(bare.namespace.0).or_default();
+            ids.push(bare.id);
+            vectors.push(Vector::from(vector));
+        }
         let mut transaction = self.pool.begin().await?;
-        let namespaces: Vec<String> = sqlx::query_scalar(
-            "WITH changed AS (
-               UPDATE items SET embedding = v.embedding
-                 FROM unnest($1::uuid[], $2::vector[]) AS v(id, embedding)
-                WHERE items.id = v.id RETURNING namespace)
-             SELECT DISTINCT namespace FROM changed ORDER BY namespace",
-        )
-        .bind(ids)
-        .bind(vectors)
-        .fetch_all(&mut *transaction)
-        .await?;
-        for namespace in namespaces {
-            touch(&mut transaction, &Namespace(namespace)).await?;
+        for (namespace, (ids, vectors)) in by_namespace {
+            let changed = sqlx::query(
+                "UPDATE items SET embedding = v.embedding
+                   FROM unnest($2::uuid[], $3::vector[]) AS v (id, embedding)
+                  WHERE namespace = $1 AND items.id = v.id",
+            )
+            .bind(&namespace)
+            .bind(ids)
+            .bind(vectors)
+            .execute(&mut *transaction)
+            .await?;
+            if changed.rows_affected() > 0 {
+                touch(&mut transaction, &Namespace(namespace)).await?;
+            }
         }
         transaction.commit().await?;
         Ok(())
     }
 
     /// Notes that the embedding model refuses an item's text: it is found by its words only.
-    pub async fn refuse_vector(&self, id: Uuid) -> Result<(), MemoryError> {
-        sqlx::query("UPDATE items SET embedding_refused = true WHERE id = $1")
-            .bind(id)
-            .execute(&self.pool)
-            .await?;
+    pub async fn refuse_vector(&self, bare: &Bare) -> Result<(), MemoryError> {
+        let refuse = "UPDATE items SET embedding_refused = true WHERE namespace = $1 AND id = $2";
+        sqlx::query(refuse).bind(&bare.namespace.0).bind(bare.id).execute(&self.pool).await?;
         Ok(())
     }
 }
