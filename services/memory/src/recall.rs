@@ -27,9 +27,11 @@ use crate::{
 /// How long the query's vector is waited for.
 const EMBED_WITHIN: Duration = Duration::from_secs(2);
 /// Of each ranking that is fused.
-const DEPTH: i64 = 100;
+const DEPTH: i64 = 60;
+/// So many of the best fused are measured.
+const POOL: usize = 100;
 /// So many of the best fused have what was said beside them looked at.
-const SEEDS: usize = 64;
+const SEEDS: usize = 20;
 /// A context is filled up with the latest when fewer were found.
 const ENOUGH: usize = 8;
 /// A longer span of time holds too much to bring candidates of its own.
@@ -82,14 +84,18 @@ impl Recall {
             found_by_names(&mut look, &deep, &question.content, (&names, &misspelt)),
             self.vector_of(&question.content),
         );
-        let (terms, words, linked) = found?;
+        let (terms, mut words, linked) = found?;
+        if vector.is_none() && !terms.select() {
+            words = look.by_words(&deep, &terms).await?;
+        }
         resolve_event(&mut look, &deep, &mut question).await?;
         let mut rankings = vec![("text", words)];
         if let Some(vector) = &vector {
             nearest(&mut look, &deep, &question.actors, vector, &mut rankings).await?;
         }
         more_rankings(&mut look, &deep, &question, vector.as_ref(), &linked, &mut rankings).await?;
-        let fused = fusion::fuse(&rankings);
+        let mut fused = fusion::fuse(&rankings);
+        fused.truncate(POOL);
         let pool = pool(&mut look, &deep, &fused, linked, &terms, vector.as_ref()).await?;
         let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
         let found = ranking::rank(&question, &weights, pool, scope.as_of, limit);
@@ -110,9 +116,9 @@ impl Recall {
         if found.len() < ENOUGH {
             let kinds = vec![Kind::Episode, Kind::Fact];
             let recent = Scope { kinds, limit: ENOUGH as i64, ..scope.clone() };
-            let mut look = self.store.look().await?;
-            let latest = look.recent(&recent).await?.into_iter().map(Found::recent);
-            let (latest, of_latest) = seen(look, scope, latest.collect()).await?;
+            let latest = self.store.recent(&recent).await?.into_iter().map(Found::recent);
+            let (latest, of_latest) =
+                seen(self.store.look().await?, scope, latest.collect()).await?;
             doubts.extend(of_latest);
             for late in latest {
                 if found.iter().all(|found| found.item.text != late.item.text) {
@@ -153,7 +159,7 @@ async fn found_by_names(
     (names, misspelt): (&[String], &[String]),
 ) -> Result<(Terms, Vec<Uuid>, Vec<Linked>), MemoryError> {
     let terms = look.terms(&scope.namespace, content).await?;
-    let words = look.by_words(scope, &terms).await?;
+    let words = if terms.select() { look.by_words(scope, &terms).await? } else { Vec::new() };
     let linked = look.linked(scope, names, misspelt).await?;
     Ok((terms, words, linked))
 }

@@ -231,9 +231,7 @@ impl MemoryService for Grpc {
             .collect();
         let kinds = vec![Kind::Episode, Kind::Fact];
         let scope = Scope { kinds, ..Scope::everything(namespace, LEARNED) };
-        let mut look = self.store.look().await.map_err(failure)?;
-        let recent = look.recent(&scope).await.map_err(failure)?;
-        drop(look);
+        let recent = self.store.recent(&scope).await.map_err(failure)?;
         documents.extend(learned(&recent));
         let ids: Vec<Uuid> = recent.iter().map(|item| item.id).collect();
         self.store.note_export(&scope.namespace, begun, &ids).await.map_err(failure)?;

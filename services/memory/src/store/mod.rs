@@ -72,15 +72,7 @@ impl Store {
     /// The namespace's version: it moves with every write, and when a fact begins or ceases to be
     /// true by the clock.
     pub async fn version(&self, namespace: &Namespace) -> Result<String, MemoryError> {
-        let version = sqlx::query_scalar(
-            "SELECT concat_ws('-',
-               (SELECT version FROM namespaces WHERE name = $1),
-               (SELECT extract(epoch FROM greatest(
-                 (SELECT max(valid_from) FROM items
-                   WHERE namespace = $1 AND kind = 2 AND valid_from <= $2),
-                 (SELECT max(valid_to) FROM items
-                   WHERE namespace = $1 AND kind = 2 AND valid_to <= $2)))))",
-        );
+        let version = sqlx::query_scalar("SELECT version_of($1, $2)");
         Ok(version.bind(&namespace.0).bind(now()).fetch_one(&self.pool).await?)
     }
 

@@ -9,14 +9,17 @@ use super::{Look, SCOPE, Scope, Terms};
 use crate::{
     error::MemoryError,
     knowledge::{Item, time::Span},
-    store::{COLUMNS, item},
+    store::{COLUMNS, Store, item},
 };
 
 /// The text index is asked for the rarest terms only, as long as they occur in so many items: more
 /// would have to be read and ranked one by one.
-const MOST_MATCHES: i64 = 600;
+const MOST_MATCHES: i64 = 300;
 /// Of items whose words are all frequent some are as good as others.
-const ENOUGH_OF_FREQUENT: i64 = 400;
+const ENOUGH_OF_FREQUENT: i64 = 200;
+/// A word that occurs in more items than this tells little, and its list takes long to read: it is left
+/// to the meaning when there is one.
+const LONGEST_LIST: i64 = 30_000;
 /// So many that the actors asked for said last are compared.
 const LATEST_OF_ACTORS: i64 = 300;
 /// Of a span of time so many items are compared.
@@ -144,18 +147,28 @@ impl Look {
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql))).bind(actors).bind(scope.limit);
         ids(&query.fetch_all(&mut *self.transaction).await?)
     }
+}
 
+impl Store {
     /// The items written down last.
-    pub async fn recent(&mut self, scope: &Scope) -> Result<Vec<Item>, MemoryError> {
+    pub async fn recent(&self, scope: &Scope) -> Result<Vec<Item>, MemoryError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM items WHERE {SCOPE} ORDER BY recorded_at DESC, id DESC LIMIT $5"
         );
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql))).bind(scope.limit);
-        query.fetch_all(&mut *self.transaction).await?.iter().map(item).collect()
+        query.fetch_all(&self.pool).await?.iter().map(item).collect()
     }
 }
 
-/// Any of the rarest terms; when already the rarest is frequent, it together with the next. With how
+impl Terms {
+    /// Whether one of them is rare enough to be looked for.
+    #[must_use]
+    pub fn select(&self) -> bool {
+        self.items.first().is_some_and(|items| *items <= LONGEST_LIST)
+    }
+}
+
+/// Any of the rarest terms; when already the rarest is frequent, it together with the next two. With how
 /// many matches are enough.
 fn selecting(terms: &Terms) -> (String, i64) {
     let mut matches = 0;
@@ -168,7 +181,7 @@ fn selecting(terms: &Terms) -> (String, i64) {
         rare.push(format!("({query})"));
     }
     if rare.is_empty() {
-        let rarest = terms.queries.iter().take(2).map(|query| format!("({query})"));
+        let rarest = terms.queries.iter().take(3).map(|query| format!("({query})"));
         return (rarest.collect::<Vec<_>>().join(" & "), ENOUGH_OF_FREQUENT);
     }
     // Counts lag behind a little.

@@ -42,7 +42,13 @@ pub struct Look {
 impl Store {
     /// Begins to look.
     pub async fn look(&self) -> Result<Look, MemoryError> {
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        // The questions are always the same, and planning one for its parameters takes as long as
+        // answering it. The index of vectors is searched for as many as are wanted, and on until there
+        // are enough of the namespace.
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+                     SET LOCAL plan_cache_mode = force_generic_plan;
+                     SET LOCAL hnsw.ef_search = 64;
+                     SET LOCAL hnsw.iterative_scan = strict_order";
         Ok(Look { transaction: self.pool.begin_with(begin).await? })
     }
 }
