@@ -13,7 +13,7 @@
     clippy::print_stderr,
     reason = "a program for people, that stops at the first fault"
 )]
-#![allow(dead_code, clippy::allow_attributes_without_reason, reason = "shared with `scale`")]
+#![expect(dead_code, reason = "shared with `scale`")]
 
 #[path = "scale/text.rs"]
 mod text;

@@ -27,9 +27,9 @@ use crate::{
 /// How long the query's vector is waited for.
 const EMBED_WITHIN: Duration = Duration::from_secs(2);
 /// Of each ranking that is fused.
-const DEPTH: i64 = 60;
+const DEPTH: i64 = 40;
 /// So many of the best fused are measured.
-const POOL: usize = 100;
+const POOL: usize = 80;
 /// So many of the best fused have what was said beside them looked at.
 const SEEDS: usize = 20;
 /// A context is filled up with the latest when fewer were found.

@@ -106,7 +106,7 @@ impl Store {
 }
 
 /// A key with what it stands for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Key {
     key: String,
     content: Vec<u8>,

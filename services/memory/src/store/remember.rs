@@ -71,6 +71,15 @@ impl Store {
         episode: Option<NewEpisode>,
         facts: Vec<NewFact>,
     ) -> Result<Remembered, MemoryError> {
+        let episode = match episode {
+            // Its id is the answer: it is kept with the key at once.
+            Some(episode) if facts.is_empty() => {
+                let batch = vec![(key.cloned(), episode)];
+                let mut outcomes = self.remember_episodes(namespace, batch).await?;
+                return outcomes.pop().unwrap_or_else(|| Ok(Remembered::default()));
+            }
+            episode => episode,
+        };
         let mut transaction = self.begin(namespace).await?;
         if let Some(key) = key
             && let Some(answer) = key.answer(&mut transaction, namespace).await?

@@ -1,19 +1,18 @@
 //! Transactions that see one namespace: the policies of row-level security bind them.
 
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 
 use super::Store;
 use crate::{error::MemoryError, knowledge::Namespace};
 
 impl Store {
-    /// A transaction that writes.
+    /// A transaction that writes. Its statements are always the same ones: planning them for their
+    /// parameters takes longer than they do.
     pub(super) async fn begin(
         &self,
         namespace: &Namespace,
     ) -> Result<Transaction<'static, Postgres>, MemoryError> {
-        let mut transaction = self.pool.begin().await?;
-        enter(&mut transaction, namespace).await?;
-        Ok(transaction)
+        self.entered("BEGIN; SET LOCAL plan_cache_mode = force_generic_plan", namespace).await
     }
 
     /// A transaction that reads: all its queries see the same state.
@@ -21,10 +20,21 @@ impl Store {
         &self,
         namespace: &Namespace,
     ) -> Result<Transaction<'static, Postgres>, MemoryError> {
-        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let mut transaction = self.pool.begin_with(begin).await?;
-        enter(&mut transaction, namespace).await?;
-        Ok(transaction)
+        self.entered("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", namespace).await
+    }
+
+    /// Begins and enters in one round trip.
+    async fn entered(
+        &self,
+        begin: &str,
+        Namespace(name): &Namespace,
+    ) -> Result<Transaction<'static, Postgres>, MemoryError> {
+        // Names of namespaces are letters, digits and a few signs; a quote would stand for itself.
+        let name = name.replace('\'', "''");
+        let begin = format!(
+            "{begin}; SET LOCAL alina.namespace = '{name}'; SET LOCAL ROLE alina_memory_tenant"
+        );
+        Ok(self.pool.begin_with(AssertSqlSafe(begin)).await?)
     }
 }
 

@@ -47,7 +47,7 @@ impl Store {
         // are enough of the namespace.
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
                      SET LOCAL plan_cache_mode = force_generic_plan;
-                     SET LOCAL hnsw.ef_search = 64;
+                     SET LOCAL hnsw.ef_search = 40;
                      SET LOCAL hnsw.iterative_scan = strict_order";
         Ok(Look { transaction: self.pool.begin_with(begin).await? })
     }
