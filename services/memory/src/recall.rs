@@ -67,6 +67,14 @@ struct Near {
 impl Recall {
     /// The best of `scope` for `query`.
     pub(crate) async fn search(&self, scope: &Scope, query: &str) -> Result<Answer, MemoryError> {
+        let (found, vectors_used) = Box::pin(self.best(scope, query)).await?;
+        let (found, doubts) = self.seen(scope, found).await?;
+        Ok(Answer { found, doubts, vectors_used })
+    }
+
+    /// The best of `scope` for `query`, each as it was when it was found, and whether vectors took
+    /// part.
+    async fn best(&self, scope: &Scope, query: &str) -> Result<(Vec<Found>, bool), MemoryError> {
         let limit = usize::try_from(scope.limit).unwrap_or(usize::MAX);
         let deep = Scope { limit: scope.limit.max(DEPTH), ..scope.clone() };
         let (names, misspelt) = (possible_names(query), misspelt_names(query));
@@ -91,8 +99,7 @@ impl Recall {
         let pool = self.pool(&deep, &fused, linked, &terms, vector.as_ref()).await?;
         let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
         let found = ranking::rank(&question, &weights, pool, scope.as_of, limit);
-        let (found, doubts) = self.seen(scope, found).await?;
-        Ok(Answer { found, doubts, vectors_used: vector.is_some() })
+        Ok((found, vector.is_some()))
     }
 
     /// What was found as it was believed at the time asked for, with why it is stale.
@@ -104,11 +111,18 @@ impl Recall {
         let ids: Vec<Uuid> = found.iter().map(|found| found.item.id).collect();
         let mut seen = self.store.seen(&scope.namespace, &ids, &scope.view()).await?;
         let mut doubts = Doubts::new();
-        // What row-level security does not show is nobody's to see.
+        // What row-level security does not show is nobody's to see. What was written since candidates
+        // were found counts: of facts of which one ends the other only one is given.
         found.retain_mut(|found| {
             let Some(seen) = seen.remove(&found.item.id) else { return false };
+            let over = seen.valid_from > scope.as_of
+                || seen.valid_to.is_some_and(|ended| ended <= scope.as_of);
+            let stale = !seen.doubts.is_empty();
+            if found.item.kind == Kind::Fact && (over || (stale && !scope.include_stale)) {
+                return false;
+            }
             (found.item.valid_from, found.item.valid_to) = (seen.valid_from, seen.valid_to);
-            if !seen.doubts.is_empty() {
+            if stale {
                 doubts.insert(found.item.id, seen.doubts);
             }
             true
@@ -213,22 +227,20 @@ impl Recall {
         query: &str,
         budget: u32,
     ) -> Result<(Context, Doubts, bool), MemoryError> {
-        let answer = Box::pin(self.search(scope, query)).await?;
-        let Answer { mut found, mut doubts, vectors_used } = answer;
+        let (mut found, vectors_used) = Box::pin(self.best(scope, query)).await?;
         // An entity's bare name tells nothing.
         found.retain(|found| found.item.kind != Kind::Entity);
         if found.len() < ENOUGH {
             let kinds = vec![Kind::Episode, Kind::Fact];
             let recent = Scope { kinds, limit: ENOUGH as i64, ..scope.clone() };
-            let latest = self.store.recent(&recent).await?.into_iter().map(Found::recent);
-            let (latest, of_latest) = self.seen(scope, latest.collect()).await?;
-            doubts.extend(of_latest);
-            for late in latest {
+            for late in self.store.recent(&recent).await?.into_iter().map(Found::recent) {
                 if found.iter().all(|found| found.item.text != late.item.text) {
                     found.push(late);
                 }
             }
         }
+        // All at once: what is seen one after the other may not hold at the same time.
+        let (found, doubts) = self.seen(scope, found).await?;
         Ok((packed(found, &doubts, budget), doubts, vectors_used))
     }
 
