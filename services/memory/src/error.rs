@@ -4,7 +4,10 @@
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
     /// PostgreSQL does not answer.
-    #[error("PostgreSQL does not answer ({0}); nothing was written, try again")]
+    #[error(
+        "PostgreSQL does not answer ({0}); try again, with the same idempotency_key if it has one: \
+         it may have been written"
+    )]
     StoreUnavailable(String),
     /// PostgreSQL refused: a fault in this service.
     #[error("PostgreSQL refused: {0}")]
