@@ -8,6 +8,7 @@ mod finding;
 mod forgetting;
 mod graph;
 mod hostile;
+mod killed;
 mod reading;
 mod streaming;
 mod tenants;
