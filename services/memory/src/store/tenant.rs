@@ -11,7 +11,8 @@ impl Store {
         &self,
         namespace: &Namespace,
     ) -> Result<Transaction<'static, Postgres>, MemoryError> {
-        let mut transaction = self.pool.begin().await?;
+        let pool = self.pool.clone();
+        let mut transaction = begun(async move { pool.begin().await }).await?;
         enter(&mut transaction, namespace).await?;
         Ok(transaction)
     }
@@ -22,10 +23,20 @@ impl Store {
         namespace: &Namespace,
     ) -> Result<Transaction<'static, Postgres>, MemoryError> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let mut transaction = self.pool.begin_with(begin).await?;
+        let pool = self.pool.clone();
+        let mut transaction = begun(async move { pool.begin_with(begin).await }).await?;
         enter(&mut transaction, namespace).await?;
         Ok(transaction)
     }
+}
+
+/// Begins a transaction, to the end even if whoever asked is gone by then. Dropped on the way `begin`
+/// would give a connection back that is in a transaction and does not know it: the next to get it
+/// would read what was, or write what is never committed.
+async fn begun(
+    begin: impl Future<Output = Result<Transaction<'static, Postgres>, sqlx::Error>> + Send + 'static,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    tokio::spawn(begin).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// Until the transaction ends.

@@ -15,8 +15,9 @@ use alina_proto::memory::v1::{
     forget_request::Target,
 };
 use rand::{Rng, RngExt};
+use tonic::{Code, Status};
 
-use crate::{Memory, fact};
+use crate::{Memory, fact, insisting::insist};
 
 /// Facts of a meter that are kept; older ones are forgotten.
 const MOST_SHOWN: usize = 30;
@@ -94,7 +95,7 @@ impl Writer {
     }
 
     /// One change of the meter.
-    pub(super) async fn write(&mut self, memory: &mut Memory, meter: &Meter, rng: &mut impl Rng) {
+    pub(super) async fn write(&mut self, memory: &Memory, meter: &Meter, rng: &mut impl Rng) {
         if self.0.len() > MOST_SHOWN {
             let oldest = self.0.remove(0);
             self.forget(memory, meter, oldest).await;
@@ -117,7 +118,7 @@ impl Writer {
         meter.acknowledge();
     }
 
-    async fn remember(&mut self, memory: &mut Memory, meter: &Meter) {
+    async fn remember(&mut self, memory: &Memory, meter: &Meter) {
         // One that is retracted and not the last would come between others when restored.
         self.0.retain(|shown| shown.standing != Standing::Retracted);
         let value = meter.begun.lock().unwrap().len() as u64;
@@ -128,37 +129,61 @@ impl Writer {
         };
         let facts =
             vec![tells("shows"), FactInput { derived_from_facts: vec![0], ..tells("rings") }];
-        let namespace = meter.namespace.clone();
-        let request = RememberRequest { namespace, facts, ..RememberRequest::default() };
-        let mut written = memory.remember(request).await.expect("it is written").into_inner();
-        let id = written.fact_ids.swap_remove(0);
+        let request = RememberRequest {
+            namespace: meter.namespace.clone(),
+            idempotency_key: format!("{} shows {value}", meter.name),
+            facts,
+            ..RememberRequest::default()
+        };
+        let written =
+            done(
+                memory,
+                &request,
+                |mut memory, request| async move { memory.remember(request).await },
+            );
+        let id = written.await.into_inner().fact_ids.swap_remove(0);
         self.0.push(Shown { value, id, standing: Standing::Holds });
     }
 
-    async fn forget(&mut self, memory: &mut Memory, meter: &Meter, shown: Shown) {
+    async fn forget(&mut self, memory: &Memory, meter: &Meter, shown: Shown) {
         meter.begin(self.state());
         let (namespace, target) = (meter.namespace.clone(), Some(Target::Id(shown.id)));
         let request = ForgetRequest { namespace, target, ..ForgetRequest::default() };
-        memory.forget(request).await.expect("it is forgotten");
+        let mut attempts = 0;
+        done(memory, &request, |mut memory, request| {
+            attempts += 1;
+            let first = attempts == 1;
+            async move {
+                match memory.forget(request).await {
+                    // An attempt that failed has done it.
+                    Err(status) if status.code() == Code::NotFound && !first => Ok(()),
+                    done => done.map(drop),
+                }
+            }
+        })
+        .await;
     }
 
-    async fn retract(&mut self, memory: &mut Memory, meter: &Meter, shown: Shown) {
+    async fn retract(&mut self, memory: &Memory, meter: &Meter, shown: Shown) {
         let (namespace, id) = (meter.namespace.clone(), shown.id.clone());
         self.0.push(Shown { standing: Standing::Retracted, ..shown });
         meter.begin(self.state());
         let request = RetractRequest { namespace, id, ..RetractRequest::default() };
-        memory.retract(request).await.expect("it is retracted");
+        done(memory, &request, |mut memory, request| async move { memory.retract(request).await })
+            .await;
     }
 
-    async fn restore(&mut self, memory: &mut Memory, meter: &Meter, shown: Shown) {
+    async fn restore(&mut self, memory: &Memory, meter: &Meter, shown: Shown) {
         let (namespace, id) = (meter.namespace.clone(), shown.id.clone());
         self.0.push(Shown { standing: Standing::Holds, ..shown });
         meter.begin(self.state());
-        memory.restore(RestoreRequest { namespace, id }).await.expect("it is restored");
+        let request = RestoreRequest { namespace, id };
+        done(memory, &request, |mut memory, request| async move { memory.restore(request).await })
+            .await;
     }
 
     /// Lets what holds end now, or what ended go on.
-    async fn revise(&mut self, memory: &mut Memory, meter: &Meter, shown: Shown) {
+    async fn revise(&mut self, memory: &Memory, meter: &Meter, shown: Shown) {
         let (namespace, id) = (meter.namespace.clone(), shown.id.clone());
         let ends = shown.standing == Standing::Holds;
         let standing = if ends { Standing::Ended } else { Standing::Holds };
@@ -166,13 +191,22 @@ impl Writer {
         meter.begin(self.state());
         let valid_to = ends.then(|| SystemTime::now().into());
         let request = ReviseRequest { namespace, id, valid_from: None, valid_to };
-        memory.revise(request).await.expect("it is revised");
+        done(memory, &request, |mut memory, request| async move { memory.revise(request).await })
+            .await;
     }
+}
+
+async fn done<Q: Clone, T, F: Future<Output = Result<T, Status>>>(
+    memory: &Memory,
+    request: &Q,
+    call: impl FnMut(Memory, Q) -> F,
+) -> T {
+    insist(memory, request, call, || ()).await
 }
 
 /// Reads a meter in one of several ways, and checks that it is none of the states before the last
 /// that was acknowledged.
-pub(super) async fn read(memory: &mut Memory, meter: &Meter, rng: &mut impl Rng) {
+pub(super) async fn read(memory: &Memory, meter: &Meter, rng: &mut impl Rng) {
     let from = meter.acknowledged.load(Ordering::SeqCst);
     match rng.random_range(0..8) {
         0 => meter.check_parts(from, searched(memory, meter).await, "Search"),
@@ -194,15 +228,17 @@ impl Meter {
     }
 }
 
-async fn searched(memory: &mut Memory, meter: &Meter) -> State {
+async fn searched(memory: &Memory, meter: &Meter) -> State {
     let (namespace, query) = (meter.namespace.clone(), meter.name.clone());
     let kinds = vec![ItemKind::Fact.into()];
     let request = SearchRequest { namespace, query, kinds, ..SearchRequest::default() };
-    let found = memory.search(request).await.expect("a search").into_inner().results;
+    let found =
+        done(memory, &request, |mut memory, request| async move { memory.search(request).await });
+    let found = found.await.into_inner().results;
     meter.one_of(found.iter().map(|found| found.text.as_str()))
 }
 
-async fn in_context(memory: &mut Memory, meter: &Meter) -> State {
+async fn in_context(memory: &Memory, meter: &Meter) -> State {
     let (namespace, query) = (meter.namespace.clone(), meter.name.clone());
     let request = BuildContextRequest {
         namespace,
@@ -210,19 +246,28 @@ async fn in_context(memory: &mut Memory, meter: &Meter) -> State {
         token_budget: 2_000,
         ..BuildContextRequest::default()
     };
-    let context = memory.build_context(request).await.expect("a context").into_inner();
+    let context =
+        done(
+            memory,
+            &request,
+            |mut memory, request| async move { memory.build_context(request).await },
+        );
+    let context = context.await.into_inner();
     let cited = context.citations.iter().filter_map(|citation| citation.item.as_ref());
     meter.one_of(cited.map(|item| item.text.as_str()))
 }
 
-async fn of_entity(memory: &mut Memory, meter: &Meter) -> State {
+async fn of_entity(memory: &Memory, meter: &Meter) -> State {
     let (namespace, name) = (meter.namespace.clone(), meter.name.clone());
     let request = GetEntityRequest { namespace, name, ..GetEntityRequest::default() };
-    let facts = match memory.get_entity(request).await {
-        Ok(entity) => entity.into_inner().facts,
-        Err(status) if status.code() == tonic::Code::NotFound => Vec::new(),
-        Err(status) => panic!("{status}"),
-    };
+    let facts = done(memory, &request, |mut memory, request| async move {
+        match memory.get_entity(request).await {
+            Ok(entity) => Ok(entity.into_inner().facts),
+            Err(status) if status.code() == Code::NotFound => Ok(Vec::new()),
+            Err(status) => Err(status),
+        }
+    });
+    let facts = facts.await;
     let now = |predicate: &str| -> Option<&Fact> {
         facts.iter().find(|fact| fact.predicate == predicate && fact.valid_to.is_none())
     };

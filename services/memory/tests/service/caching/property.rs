@@ -18,7 +18,7 @@ use super::{
     faults::harm,
     meters::{Meter, Writer, read},
 };
-use crate::memory;
+use crate::{insisting::sound, memory};
 
 /// Each with a writer; two namespaces share them.
 const METERS: usize = 6;
@@ -47,12 +47,12 @@ async fn no_read_is_older_than_what_was_acknowledged() {
     let begun = Instant::now();
     let mut tasks = JoinSet::new();
     for number in 0..METERS {
-        let (mut memory, meters, left) = (memory.clone(), Arc::clone(&meters), Arc::clone(&left));
+        let (memory, meters, left) = (memory.clone(), Arc::clone(&meters), Arc::clone(&left));
         let mut rng = StdRng::seed_from_u64(seed + number as u64);
         tasks.spawn(async move {
             let (mut writer, mut written) = (Writer::default(), 0);
             while go_on(&left) {
-                writer.write(&mut memory, &meters[number], &mut rng).await;
+                writer.write(&memory, &meters[number], &mut rng).await;
                 written += 1;
                 // In bursts, with time between them in which answers are read from the cache.
                 let pause = if rng.random_bool(0.8) { 0..10 } else { 0..600 };
@@ -62,12 +62,12 @@ async fn no_read_is_older_than_what_was_acknowledged() {
         });
     }
     for number in 0..READERS {
-        let (mut memory, meters, left) = (memory.clone(), Arc::clone(&meters), Arc::clone(&left));
+        let (memory, meters, left) = (memory.clone(), Arc::clone(&meters), Arc::clone(&left));
         let mut rng = StdRng::seed_from_u64(seed + 1_000 + number as u64);
         tasks.spawn(async move {
             while go_on(&left) {
                 let meter = &meters[rng.random_range(0..METERS)];
-                read(&mut memory, meter, &mut rng).await;
+                read(&memory, meter, &mut rng).await;
             }
             0
         });
@@ -78,7 +78,7 @@ async fn no_read_is_older_than_what_was_acknowledged() {
         // Mostly Redis is well, or nothing would be read from it.
         let pause = Duration::from_millis(rng.random_range(100..3_000));
         if let Ok(Some(ended)) = tokio::time::timeout(pause, tasks.join_next()).await {
-            writes += ended.expect("no read was stale");
+            writes += sound(&suite, ended);
             continue;
         }
         *harms.entry(harm(suite.redis().expect("a Redis"), &mut rng).await).or_default() += 1;

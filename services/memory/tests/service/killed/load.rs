@@ -19,14 +19,15 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::ledger::{Forgotten, Ledger, NAMESPACES, Shown, Written};
-use crate::{Memory, episode, fact};
+use crate::{
+    Memory, episode, fact,
+    insisting::{DEADLINE, again, insist},
+};
 
 const WRITERS: usize = 4;
 /// Facts that end each other.
 const SHOWN_BY_A_GAUGE: i64 = 40;
 const BEGINNING: i64 = 1_700_000_000;
-/// Nobody waits longer for an answer.
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What each client needs.
 struct Client {
@@ -63,26 +64,21 @@ pub(super) fn id(text: &str) -> Uuid {
 }
 
 impl Client {
-    /// Calls until there is an answer; what failed may have been done.
     async fn insist<Q: Clone, T, F: Future<Output = Result<T, Status>>>(
         &self,
         request: &Q,
-        mut call: impl FnMut(Memory, Q) -> F,
+        call: impl FnMut(Memory, Q) -> F,
     ) -> T {
-        loop {
-            match deadline::within(DEADLINE, call(self.memory.clone(), request.clone())).await {
-                Ok(answer) => return answer,
-                Err(status) => self.failed(&status).await,
-            }
-        }
+        insist(&self.memory, request, call, || self.count_failure()).await
     }
 
-    /// What may fail when something is killed, and a while until the next attempt.
     async fn failed(&self, status: &Status) {
-        let expected = matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded);
-        assert!(expected, "{status:?}");
+        self.count_failure();
+        again(status).await;
+    }
+
+    fn count_failure(&self) {
         self.ledger.failed.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(rand::random_range(20..150))).await;
     }
 
     async fn pause(&mut self) {

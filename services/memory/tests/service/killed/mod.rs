@@ -18,7 +18,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::task::JoinSet;
 
 use self::ledger::Ledger;
-use crate::memory;
+use crate::{insisting::sound, memory};
 
 /// Unless `ALINA_KILLS` says otherwise.
 const KILLS: usize = 4;
@@ -68,7 +68,7 @@ async fn what_was_acknowledged_survives_every_kill_and_is_there_once() {
         let (before, waits) = (ledger.acknowledged(), Instant::now());
         while ledger.acknowledged() < before + BETWEEN {
             if let Some(ended) = tasks.try_join_next() {
-                ended.expect("nothing goes wrong but that calls fail");
+                sound(&suite, ended);
             }
             assert!(waits.elapsed() < PATIENCE, "after kill {number} nothing is written any more");
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -80,7 +80,7 @@ async fn what_was_acknowledged_survives_every_kill_and_is_there_once() {
     }
     ledger.stop.store(true, Ordering::Relaxed);
     while let Some(ended) = tasks.join_next().await {
-        ended.expect("nothing goes wrong but that calls fail");
+        sound(&suite, ended);
     }
     audit::everything_is_there_once(suite.db(), &memory, &ledger).await;
     println!("{kills} kills in {:.0?}: {killed:?}; {ledger}", begun.elapsed());
