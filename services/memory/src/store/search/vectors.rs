@@ -33,15 +33,18 @@ impl Store {
         Ok(count.fetch_one(&self.pool).await?)
     }
 
-    /// Stores items' vectors.
+    /// Stores items' vectors. Items that others are changing get theirs another time: to wait for one
+    /// while holding another could be to wait in a circle.
     pub async fn set_vectors(&self, vectors: Vec<(Uuid, Vec<f32>)>) -> Result<(), MemoryError> {
         let (ids, vectors): (Vec<Uuid>, Vec<Vector>) =
             vectors.into_iter().map(|(id, vector)| (id, Vector::from(vector))).unzip();
         let mut transaction = self.pool.begin().await?;
         let namespaces: Vec<String> = sqlx::query_scalar(
-            "WITH changed AS (
+            "WITH free AS (
+               SELECT id FROM items WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED),
+             changed AS (
                UPDATE items SET embedding = v.embedding
-                 FROM unnest($1::uuid[], $2::vector[]) AS v(id, embedding)
+                 FROM unnest($1::uuid[], $2::vector[]) AS v(id, embedding) JOIN free USING (id)
                 WHERE items.id = v.id RETURNING namespace)
              SELECT DISTINCT namespace FROM changed ORDER BY namespace",
         )
