@@ -54,9 +54,14 @@ async fn no_read_is_older_than_what_was_acknowledged() {
             while go_on(&left) {
                 writer.write(&memory, &meters[number], &mut rng).await;
                 written += 1;
-                // In bursts, with time between them in which answers are read from the cache.
-                let pause = if rng.random_bool(0.8) { 0..10 } else { 0..600 };
-                tokio::time::sleep(Duration::from_millis(rng.random_range(pause))).await;
+                // In bursts, with reads between them that are answered from the cache.
+                if rng.random_bool(0.3) {
+                    let until =
+                        left.load(Ordering::SeqCst).saturating_sub(rng.random_range(50..400));
+                    while left.load(Ordering::SeqCst) > until {
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                }
             }
             written
         });
