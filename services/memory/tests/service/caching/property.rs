@@ -33,8 +33,7 @@ async fn no_read_is_older_than_what_was_acknowledged() {
     let seed: u64 = std::env::var("ALINA_SEED")
         .map_or_else(|_| rand::random_range(0..1 << 32), |seed| seed.parse().unwrap());
     println!("ALINA_SEED={seed}");
-    let services = [Service::Memory, Service::InferenceGateway];
-    let builder = services.into_iter().fold(Suite::builder(), |suite, one| suite.service(one));
+    let builder = Suite::builder().service(Service::Memory).service(Service::InferenceGateway);
     let mut suite = builder.start().await;
     let memory = memory(&suite.connector());
     let meters: Arc<Vec<Meter>> = Arc::new((0..METERS).map(Meter::new).collect());

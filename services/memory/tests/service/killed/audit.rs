@@ -57,10 +57,12 @@ pub(super) async fn everything_is_there_once(
         chain(&mut memory, ledger, namespace).await;
         changes(&mut memory, ledger, namespace).await;
     }
-    for ((namespace, gauge), shown) in ledger.gauges.lock().unwrap().clone() {
+    let gauges = ledger.gauges.lock().unwrap().clone();
+    for ((namespace, gauge), shown) in gauges {
         functional(&mut memory, namespace, &gauge, shown).await;
     }
-    for ((namespace, id), retracted) in ledger.corrected.lock().unwrap().clone() {
+    let known = ledger.corrected.lock().unwrap().clone();
+    for ((namespace, id), retracted) in known {
         corrected(&mut memory, namespace, id, retracted).await;
     }
 }
