@@ -55,6 +55,12 @@ bench-memory folder=env("ALINA_LOCOMO", "") *args:
     cargo build -p alina-memory -p alina-inference-gateway
     cargo bench --profile dev -p alina-memory --bench locomo -- "$@"
 
+# Memory's cache under faults of Redis, and kill -9 of memory and PostgreSQL, for long
+soak-memory operations="100000" kills="200":
+    cargo build -p alina-memory -p alina-inference-gateway
+    ALINA_CACHE_OPERATIONS="$1" ALINA_KILLS="$2" cargo nextest run --profile long -p alina-memory \
+        --no-capture -E 'test(caching::property) or test(killed::)'
+
 # Fit the suite to this machine and write .env for Docker Compose
 plan:
     {{alina}} plan

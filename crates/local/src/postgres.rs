@@ -100,20 +100,35 @@ impl Postgres {
         self.process.kill().await
     }
 
+    /// `kill -9` of the server and of all its children at once, as the end of a machine does it.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn kill_with_children(&mut self) -> Result<(), LocalError> {
+        self.process.kill_with_children().await
+    }
+
     /// Starts it again after it ended.
     ///
     /// # Errors
     /// As [`Postgres::start`].
     pub async fn restart(&mut self) -> Result<(), LocalError> {
         let deadline = Instant::now() + STOP_WITHIN;
-        // Children of a killed server leave a moment later and hold its port and memory until then.
+        // Children of a killed server leave a moment later, and hold its port and memory until then.
         while !port_is_free(self.options.port) && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         check_port(self.options.port)?;
-        prepare(&self.programs, &self.options).await?;
-        self.process = spawn(&self.programs, &self.options)?;
-        self.wait_until_ready().await
+        loop {
+            prepare(&self.programs, &self.options).await?;
+            self.process = spawn(&self.programs, &self.options)?;
+            match self.wait_until_ready().await {
+                Err(_) if self.process.ended().is_some() && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Fast shutdown: open transactions are rolled back, committed data is on disk.

@@ -62,6 +62,19 @@ impl Process {
         self.child.kill().await.map_err(|cause| LocalError::Process { program: self.name, cause })
     }
 
+    /// Kills it and all its children at once.
+    pub(crate) async fn kill_with_children(&mut self) -> Result<(), LocalError> {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(pid) = pid {
+            // Stopped it makes no more of them. One that ended by itself is none to be killed.
+            let _ = kill_process(pid, Signal::STOP);
+            for child in children(pid) {
+                let _ = kill_process(child, Signal::KILL);
+            }
+        }
+        self.kill().await
+    }
+
     /// Never kills it: the child stays when this process ends.
     pub(crate) fn leave(self) {
         std::mem::forget(self.child);
@@ -86,6 +99,20 @@ impl Process {
     pub(crate) fn not_ready(&self, cause: impl Into<String>) -> LocalError {
         LocalError::NotReady { program: self.name, cause: cause.into(), tail: tail(&self.log) }
     }
+}
+
+/// Processes that `parent` started and that still run.
+fn children(parent: Pid) -> Vec<Pid> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let child = |process: io::Result<std::fs::DirEntry>| {
+        let process = process.ok()?;
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
+        // The name, in brackets, may hold anything; behind it are the state and the parent.
+        let of: i32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+        Pid::from_raw(pid).filter(|_| of == parent.as_raw_nonzero().get())
+    };
+    processes.filter_map(child).collect()
 }
 
 /// The end of a log.

@@ -13,6 +13,9 @@ use crate::{LocalError, process::Process};
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(3);
+const ROOM: [&str; 4] = ["--maxmemory", "192mb", "--maxmemory-policy", "allkeys-lru"];
+/// Redis itself takes more.
+const FULL: [&str; 4] = ["--maxmemory", "1kb", "--maxmemory-policy", "noeviction"];
 
 /// A running Redis; killed when dropped.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ impl Redis {
     /// # Errors
     /// When the port is taken or it does not answer.
     pub async fn start(program: &Path, port: u16, log: &Path) -> Result<Self, LocalError> {
-        let process = spawn(program, port, log)?;
+        let process = spawn(program, port, log, ROOM)?;
         let (program, log) = (program.to_owned(), log.to_owned());
         let mut this = Self { program, port, log, process };
         this.wait_until_ready().await?;
@@ -68,7 +71,16 @@ impl Redis {
     /// # Errors
     /// As [`Redis::start`].
     pub async fn restart(&mut self) -> Result<(), LocalError> {
-        self.process = spawn(&self.program, self.port, &self.log)?;
+        self.process = spawn(&self.program, self.port, &self.log, ROOM)?;
+        self.wait_until_ready().await
+    }
+
+    /// Starts it again after it ended, full: it refuses everything that needs memory.
+    ///
+    /// # Errors
+    /// As [`Redis::start`].
+    pub async fn restart_full(&mut self) -> Result<(), LocalError> {
+        self.process = spawn(&self.program, self.port, &self.log, FULL)?;
         self.wait_until_ready().await
     }
 
@@ -106,20 +118,13 @@ impl Redis {
     }
 }
 
-fn spawn(program: &Path, port: u16, log: &Path) -> Result<Process, LocalError> {
+fn spawn(program: &Path, port: u16, log: &Path, memory: [&str; 4]) -> Result<Process, LocalError> {
     if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
         return Err(LocalError::PortTaken { port, program: "redis-server" });
     }
     let mut command = Command::new(program);
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
-    command.args([
-        "--appendonly",
-        "no",
-        "--maxmemory",
-        "192mb",
-        "--maxmemory-policy",
-        "allkeys-lru",
-    ]);
+    command.args(["--appendonly", "no"]).args(memory);
     // What would let another user of the machine write files as this one.
     for name in ["CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF", "SAVE", "BGSAVE"] {
         command.args(["--rename-command", name, ""]);

@@ -96,6 +96,10 @@ impl OwnPostgres {
         self.postgres.kill().await.unwrap_or_else(|e| panic!("{e}"));
     }
 
+    pub(crate) async fn kill_with_children(&mut self) {
+        self.postgres.kill_with_children().await.unwrap_or_else(|e| panic!("{e}"));
+    }
+
     pub(crate) async fn restart(&mut self) {
         self.postgres.restart().await.unwrap_or_else(|e| panic!("{e}"));
         watchdog::note(&self.folder, self.postgres.id());

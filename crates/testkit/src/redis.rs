@@ -72,4 +72,13 @@ impl TestRedis {
         self.redis.restart().await.unwrap_or_else(|e| panic!("{e}"));
         watchdog::note(self.folder.path(), self.redis.id());
     }
+
+    /// Starts it again, empty and full at once: it refuses everything that needs memory.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn restart_full(&mut self) {
+        self.redis.restart_full().await.unwrap_or_else(|e| panic!("{e}"));
+        watchdog::note(self.folder.path(), self.redis.id());
+    }
 }

@@ -236,6 +236,15 @@ impl Suite {
         own.kill().await;
     }
 
+    /// `kill -9` of the suite's own PostgreSQL and all its children at once.
+    ///
+    /// # Panics
+    /// When it has none.
+    pub async fn kill_postgres_with_children(&mut self) {
+        let own = self.own.as_mut().expect("own_postgres() was asked for");
+        own.kill_with_children().await;
+    }
+
     /// Starts it again.
     ///
     /// # Panics

@@ -2,42 +2,31 @@
 //! in the transaction of every write, so that what is found is never from before an acknowledged
 //! write. When Redis is slow or away the database is asked, and Redis is left alone for a moment.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
+use alina_cache::{Cache as Redis, Looked, digest, takes};
 use alina_service::StartError;
-use deadpool_redis::{Config, Pool, Runtime};
-use redis::AsyncCommands;
-use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::{
     config::MemoryConfig,
     knowledge::Namespace,
-    metrics::{Looked, Metrics},
+    metrics::{self, Metrics},
 };
 
-/// How long Redis is left alone after it failed.
-const PAUSE: Duration = Duration::from_secs(1);
 /// How long it is looked for the answers of a namespace.
 const CLEAR_WITHIN: Duration = Duration::from_secs(5);
-/// Larger answers are not worth the copying, in bytes.
-const LARGEST: usize = 1 << 20;
+/// Answers on their way to Redis, of at most a mebibyte each; while there are so many, others are
+/// not kept.
+const MOST_ON_THEIR_WAY: usize = 32;
 
 /// The cache.
 #[derive(Debug, Clone)]
 pub(crate) struct Cache {
-    pool: Pool,
-    timeout: Duration,
+    redis: Redis,
     seconds: u64,
     metrics: Metrics,
-    begun: Instant,
-    /// Milliseconds since `begun` until which Redis is left alone.
-    paused_until: Arc<AtomicU64>,
+    ways: Arc<Semaphore>,
 }
 
 /// Names an answer.
@@ -52,19 +41,15 @@ impl Key {
         version: &str,
         request: &[u8],
     ) -> Self {
-        let mut digest = Sha256::new();
-        digest.update(namespace.0.as_bytes());
-        digest.update([0]);
-        digest.update(request);
         let whose = whose(namespace);
-        let hash: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("alina:memory:{whose}:{operation}:{version}:{hash}"))
+        let asked = digest(&[namespace.0.as_bytes(), request]);
+        Self(format!("alina:memory:{whose}:{operation}:{version}:{asked}"))
     }
 }
 
 /// Stands for a namespace in keys: what is forgotten is looked for by it.
 fn whose(namespace: &Namespace) -> String {
-    Sha256::digest(&namespace.0).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    digest(&[namespace.0.as_bytes()]).chars().take(16).collect()
 }
 
 impl Cache {
@@ -73,98 +58,55 @@ impl Cache {
         config: &MemoryConfig,
         metrics: Metrics,
     ) -> Result<Self, StartError> {
-        let pool = Config::from_url(url)
-            .create_pool(Some(Runtime::Tokio1))
-            .map_err(|error| StartError::Other(format!("redis.url: {error}")))?;
+        let timeout = Duration::from_millis(config.cache_timeout_ms);
         Ok(Self {
-            pool,
-            timeout: Duration::from_millis(config.cache_timeout_ms),
+            redis: Redis::new(url, timeout).map_err(StartError::Other)?,
             seconds: config.cache_seconds,
             metrics,
-            begun: Instant::now(),
-            paused_until: Arc::default(),
+            ways: Arc::new(Semaphore::new(MOST_ON_THEIR_WAY)),
         })
     }
 
     /// What is kept under the key; nothing when Redis is away.
     pub(crate) async fn get(&self, key: &Key) -> Option<Vec<u8>> {
-        let found =
-            self.ask(async |connection| connection.get::<_, Option<Vec<u8>>>(&key.0).await).await;
-        let result = match &found {
-            None => "away",
-            Some(None) => "miss",
-            Some(Some(_)) => "hit",
-        };
-        self.metrics.cache.get_or_create(&Looked { result }).inc();
-        found.flatten()
+        let looked = self.redis.get(&key.0).await;
+        self.metrics.cache.get_or_create(&metrics::Looked { result: looked.name() }).inc();
+        self.metrics.cache_left_alone.set(self.redis.is_left_alone().into());
+        match looked {
+            Looked::Hit(answer) => Some(answer),
+            Looked::Miss | Looked::Away => None,
+        }
     }
 
-    /// Keeps an answer for a while, if Redis takes it.
-    pub(crate) async fn put(&self, key: &Key, answer: &[u8]) {
-        if answer.len() <= LARGEST {
-            let seconds = self.seconds;
-            self.ask(async |connection| {
-                connection.set_ex::<_, _, ()>(&key.0, answer, seconds).await
-            })
-            .await;
+    /// Keeps an answer for a while, if Redis takes it and it is `unchanged`; nobody waits for that.
+    pub(crate) fn keep(
+        &self,
+        key: Key,
+        answer: Vec<u8>,
+        unchanged: impl Future<Output = bool> + Send + 'static,
+    ) {
+        if !takes(&answer) || self.redis.is_left_alone() {
+            return;
         }
+        let Ok(way) = Arc::clone(&self.ways).try_acquire_owned() else { return };
+        let (redis, seconds) = (self.redis.clone(), self.seconds);
+        tokio::spawn(async move {
+            let _way = way;
+            if unchanged.await {
+                redis.put(&key.0, &answer, seconds).await;
+            }
+        });
     }
 
     /// Deletes all answers of a namespace; tells whether that was done, which it is not when Redis is
     /// away or holds too many keys to look through.
     pub(crate) async fn clear(&self, namespace: &Namespace) -> bool {
         let pattern = format!("alina:memory:{}:*", whose(namespace));
-        let cleared = async {
-            let mut cursor = 0_u64;
-            loop {
-                let page = self.ask(async |connection| {
-                    let mut scan = redis::cmd("SCAN");
-                    scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000);
-                    scan.query_async::<(u64, Vec<String>)>(connection).await
-                });
-                let (next, keys) = page.await?;
-                if !keys.is_empty() {
-                    self.ask(async |connection| connection.unlink::<_, ()>(&keys).await).await?;
-                }
-                if next == 0 {
-                    return Some(());
-                }
-                cursor = next;
-            }
-        };
-        tokio::time::timeout(CLEAR_WITHIN, cleared).await.ok().flatten().is_some()
+        self.redis.clear(&pattern, CLEAR_WITHIN).await
     }
 
     /// Whether Redis answers.
     pub(crate) async fn is_available(&self) -> bool {
-        let ping = async |connection: &mut deadpool_redis::Connection| {
-            redis::cmd("PING").query_async::<String>(connection).await
-        };
-        self.ask(ping).await.is_some()
-    }
-
-    async fn ask<T>(
-        &self,
-        command: impl AsyncFnOnce(&mut deadpool_redis::Connection) -> redis::RedisResult<T>,
-    ) -> Option<T> {
-        let now = self.millis();
-        if now < self.paused_until.load(Ordering::Relaxed) {
-            return None;
-        }
-        let asked = async {
-            let mut connection = self.pool.get().await.ok()?;
-            command(&mut connection).await.ok()
-        };
-        let answer = tokio::time::timeout(self.timeout, asked).await.ok().flatten();
-        if answer.is_none() {
-            let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX);
-            self.paused_until.store(now.saturating_add(pause), Ordering::Relaxed);
-            tracing::debug!("Redis does not answer; the database is asked instead");
-        }
-        answer
-    }
-
-    fn millis(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.redis.is_available().await
     }
 }

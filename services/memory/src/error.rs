@@ -4,7 +4,10 @@
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
     /// PostgreSQL does not answer.
-    #[error("PostgreSQL does not answer ({0}); nothing was written, try again")]
+    #[error(
+        "PostgreSQL does not answer ({0}); try again, with the same idempotency_key if it has one: \
+         it may have been written"
+    )]
     StoreUnavailable(String),
     /// PostgreSQL refused: a fault in this service.
     #[error("PostgreSQL refused: {0}")]
@@ -57,11 +60,13 @@ pub enum MemoryError {
 impl From<sqlx::Error> for MemoryError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, WorkerCrashed};
-        // 57P01 to 57P05: the server is stopping, starting or was killed; 53300: no connection left.
+        // 57P01 to 57P05: the server is stopping, starting or was killed; 53300: no connection left;
+        // 40P01: it ended a circle of waiting, all was rolled back.
         let away = match &error {
             Io(_) | PoolTimedOut | PoolClosed | WorkerCrashed | Protocol(_) => true,
             sqlx::Error::Database(refusal) => {
-                refusal.code().is_some_and(|code| code.starts_with("57P0") || code == "53300")
+                let code = refusal.code().unwrap_or_default();
+                code.starts_with("57P0") || code == "53300" || code == "40P01"
             }
             _ => false,
         };

@@ -3,6 +3,7 @@
 //! | metric | type | labels |
 //! |---|---|---|
 //! | `alina_memory_cache_total` | counter | result (hit, miss, away) |
+//! | `alina_memory_cache_left_alone` | gauge | |
 //! | `alina_memory_vectors_total` | counter | |
 //! | `alina_memory_awaiting_vectors` | gauge | |
 
@@ -24,6 +25,8 @@ pub struct Looked {
 pub struct Metrics {
     /// Looks into the cache.
     pub cache: Family<Looked, Counter>,
+    /// 1 while Redis is left alone because it failed, at the last look.
+    pub cache_left_alone: Gauge,
     /// Vectors stored.
     pub vectors: Counter,
     /// Items without a vector at the last look.
@@ -35,10 +38,16 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let this = Self {
             cache: Family::default(),
+            cache_left_alone: Gauge::default(),
             vectors: Counter::default(),
             awaiting_vectors: Gauge::default(),
         };
         registry.register("alina_memory_cache", "Looks into the cache", this.cache.clone());
+        registry.register(
+            "alina_memory_cache_left_alone",
+            "Whether Redis is left alone because it failed",
+            this.cache_left_alone.clone(),
+        );
         registry.register("alina_memory_vectors", "Vectors stored", this.vectors.clone());
         registry.register(
             "alina_memory_awaiting_vectors",

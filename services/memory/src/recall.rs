@@ -72,6 +72,18 @@ impl Recall {
 
     /// The best of `scope` for `query`.
     pub(crate) async fn search(&self, scope: &Scope, query: &str) -> Result<Answer, MemoryError> {
+        let (found, vectors_used, look) = Box::pin(self.best(scope, query)).await?;
+        let (found, doubts) = seen(look, scope, found).await?;
+        Ok(Answer { found, doubts, vectors_used })
+    }
+
+    /// The best of `scope` for `query`, each as it was when it was found, and whether vectors took
+    /// part; with the look, for what else is asked of the same state.
+    async fn best(
+        &self,
+        scope: &Scope,
+        query: &str,
+    ) -> Result<(Vec<Found>, bool, Look), MemoryError> {
         let limit = usize::try_from(scope.limit).unwrap_or(usize::MAX);
         let deep = Scope { limit: scope.limit.max(DEPTH), ..scope.clone() };
         let (names, misspelt) = (possible_names(query), misspelt_names(query));
@@ -99,9 +111,9 @@ impl Recall {
         let pool = pool(&mut look, &deep, &fused, linked, &terms, vector.as_ref()).await?;
         let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
         let found = ranking::rank(&question, &weights, pool, scope.as_of, limit);
-        let (found, doubts) = seen(look, scope, found).await?;
-        Ok(Answer { found, doubts, vectors_used: vector.is_some() })
+        Ok((found, vector.is_some(), look))
     }
+
     /// The best for `query`, and the latest, packed into `budget` tokens.
     pub(crate) async fn context(
         &self,
@@ -109,23 +121,20 @@ impl Recall {
         query: &str,
         budget: u32,
     ) -> Result<(Context, Doubts, bool), MemoryError> {
-        let answer = Box::pin(self.search(scope, query)).await?;
-        let Answer { mut found, mut doubts, vectors_used } = answer;
+        let (mut found, vectors_used, mut look) = Box::pin(self.best(scope, query)).await?;
         // An entity's bare name tells nothing.
         found.retain(|found| found.item.kind != Kind::Entity);
         if found.len() < ENOUGH {
             let kinds = vec![Kind::Episode, Kind::Fact];
             let recent = Scope { kinds, limit: ENOUGH as i64, ..scope.clone() };
-            let latest = self.store.recent(&recent).await?.into_iter().map(Found::recent);
-            let (latest, of_latest) =
-                seen(self.store.look().await?, scope, latest.collect()).await?;
-            doubts.extend(of_latest);
-            for late in latest {
+            for late in look.recent(&recent).await?.into_iter().map(Found::recent) {
                 if found.iter().all(|found| found.item.text != late.item.text) {
                     found.push(late);
                 }
             }
         }
+        // All at once: what is seen one after the other may not hold at the same time.
+        let (found, doubts) = seen(look, scope, found).await?;
         Ok((packed(found, &doubts, budget), doubts, vectors_used))
     }
 

@@ -1,5 +1,6 @@
 //! The wire: requests are checked here, failures become statuses here.
 
+mod cached;
 mod convert;
 mod facts;
 mod failure;
@@ -29,10 +30,10 @@ use self::convert::{
     checked_documents, checked_name, checked_namespace, checked_remember, checked_scope, citation,
     entity_response, explained_response, learned, result_response, short, time,
 };
-use self::{facts::checked_view, failure::failure, log::checked_action};
+use self::{cached::When, facts::checked_view, failure::failure, log::checked_action};
 use crate::{
-    cache::{Cache, Key as CacheKey},
-    knowledge::{Kind, Namespace},
+    cache::Cache,
+    knowledge::Kind,
     recall::Recall,
     store::{Key, Scope, Store},
 };
@@ -50,30 +51,6 @@ pub(crate) struct Grpc {
     pub(crate) written: Arc<Notify>,
     pub(crate) watchers: Watchers,
     pub(crate) intake: Intake,
-}
-
-impl Grpc {
-    /// A read, from the cache if it is there. `read` tells whether its answer may be kept.
-    async fn cached<Q: Message, A: Message + Default>(
-        &self,
-        operation: &str,
-        namespace: &Namespace,
-        request: &Q,
-        read: impl Future<Output = Result<(A, bool), Status>>,
-    ) -> Result<Response<A>, Status> {
-        let version = self.store.version(namespace).await.map_err(failure)?;
-        let key = CacheKey::new(operation, namespace, &version, &request.encode_to_vec());
-        if let Some(kept) = self.cache.get(&key).await
-            && let Ok(answer) = A::decode(kept.as_slice())
-        {
-            return Ok(Response::new(answer));
-        }
-        let (answer, lasts) = read.await?;
-        if lasts {
-            self.cache.put(&key, &answer.encode_to_vec()).await;
-        }
-        Ok(Response::new(answer))
-    }
 }
 
 #[tonic::async_trait]
@@ -119,7 +96,8 @@ impl MemoryService for Grpc {
             // Without vectors the answer is less than it could be in a moment.
             Ok((response, answer.vectors_used))
         });
-        self.cached("search", &scope.namespace, &request, read).await
+        let when = When::of(request.as_of.as_ref(), &scope.view());
+        self.cached("search", &scope.namespace, when, &request, read).await
     }
 
     async fn build_context(
@@ -159,7 +137,8 @@ impl MemoryService for Grpc {
             };
             Ok((response, vectors_used))
         });
-        self.cached("context", &scope.namespace, &request, read).await
+        let when = When::of(request.as_of.as_ref(), &scope.view());
+        self.cached("context", &scope.namespace, when, &request, read).await
     }
 
     async fn get_entity(
@@ -178,7 +157,8 @@ impl MemoryService for Grpc {
             let entity = self.store.entity(&namespace, &request.name, &view, ended).await;
             Ok((entity_response(entity.map_err(failure)?), true))
         };
-        self.cached("entity", &namespace, &request, read).await
+        let when = When::of(request.as_of.as_ref(), &view);
+        self.cached("entity", &namespace, when, &request, read).await
     }
 
     async fn log_action(

@@ -69,11 +69,23 @@ impl Store {
         Self { pool }
     }
 
-    /// The namespace's version: it moves with every write, and when a fact begins or ceases to be
-    /// true by the clock.
-    pub async fn version(&self, namespace: &Namespace) -> Result<String, MemoryError> {
-        let version = sqlx::query_scalar("SELECT version_of($1, $2)");
-        Ok(version.bind(&namespace.0).bind(now()).fetch_one(&self.pool).await?)
+    /// The namespace's version, which moves with every write; none before the first.
+    pub async fn version(&self, namespace: &Namespace) -> Result<Option<i64>, MemoryError> {
+        let version = sqlx::query_scalar("SELECT version FROM namespaces WHERE name = $1");
+        Ok(version.bind(&namespace.0).fetch_optional(&self.pool).await?)
+    }
+
+    /// The namespace's version, and when a fact last began or ceased to be true by the clock,
+    /// seen from `at`: who asks for what is true then gets the same answer as long as both are
+    /// the same.
+    pub async fn moment(
+        &self,
+        namespace: &Namespace,
+        at: DateTime<Utc>,
+    ) -> Result<(Option<i64>, Option<DateTime<Utc>>), MemoryError> {
+        let row = sqlx::query("SELECT version, moment FROM moment_of($1, $2)");
+        let row = row.bind(&namespace.0).bind(at).fetch_one(&self.pool).await?;
+        Ok((row.try_get(0)?, row.try_get(1)?))
     }
 
     /// How much the namespace holds.

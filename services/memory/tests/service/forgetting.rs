@@ -118,8 +118,16 @@ async fn nothing_of_an_actor_is_left_and_the_log_stays_verifiable() {
     let before = verified(&memory, None).await;
     assert!(before.intact && before.length == 3);
     assert!(places(&suite, HERS).await.contains(&"terms.lexeme".to_owned()));
-    let keys = cached(&mut suite).await;
-    assert!(keys > 0);
+    // Nobody waits for what is kept.
+    let mut keys = cached(&mut suite).await;
+    for _ in 0..100 {
+        if keys > 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        keys = cached(&mut suite).await;
+    }
+    assert_eq!(keys, 1);
 
     let actor = || Target::Actor("Fay Wilde".to_owned());
     let counted = forget(&memory, actor(), true, true).await;

@@ -8,6 +8,8 @@ mod finding;
 mod forgetting;
 mod graph;
 mod hostile;
+mod insisting;
+mod killed;
 mod reading;
 mod streaming;
 mod tenants;

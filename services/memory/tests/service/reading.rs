@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use alina_proto::{
     Service,
-    memory::v1::{BuildContextRequest, GetStatsRequest, RememberRequest, SearchRequest},
+    memory::v1::{
+        BuildContextRequest, GetEntityRequest, GetStatsRequest, RememberRequest, SearchRequest,
+    },
 };
 use alina_testkit::Suite;
 use tonic::Code;
 
-use crate::{Memory, episode, memory, remember, search};
+use crate::{Memory, episode, fact, memory, remember, search};
 
 async fn wait_for_vectors(memory: &Memory) {
     for _ in 0..300 {
@@ -122,4 +124,42 @@ async fn vectors_catch_up_and_find_by_meaning() {
     assert!(answer.vectors_used);
     assert!(answer.results[0].text.contains("cat"), "{:?}", answer.results);
     assert_eq!(answer.results[0].reasons, ["vector rank 1"]);
+}
+
+#[tokio::test]
+async fn requests_that_are_given_up_leave_no_transaction_open() {
+    let suite = Suite::builder().service(Service::Memory).start().await;
+    let memory = memory(&suite.connector());
+    remember(
+        &memory,
+        RememberRequest { facts: vec![fact("Ana", "is", "here")], ..Default::default() },
+    )
+    .await;
+    let pool = suite.db().pool().await;
+    for round in 0..60 {
+        let asks = (0..8).map(|number| {
+            let mut memory = memory.clone();
+            let patience = Duration::from_micros(300 + (round % 10) * 500 + number * 70);
+            tokio::spawn(tokio::time::timeout(patience, async move {
+                let known_at = Some(std::time::SystemTime::now().into());
+                let name = "Ana".to_owned();
+                // Not one that is answered from the cache.
+                let request = GetEntityRequest { name, known_at, ..GetEntityRequest::default() };
+                memory.get_entity(request).await.map(drop)
+            }))
+        });
+        for ask in asks.collect::<Vec<_>>() {
+            let _ = ask.await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let open: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity
+              WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+                AND state_change < clock_timestamp() - interval '40 milliseconds'",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+        assert_eq!(open, 0, "in round {round}");
+    }
 }

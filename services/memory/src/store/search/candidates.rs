@@ -2,7 +2,7 @@
 
 use chrono::NaiveTime;
 use pgvector::Vector;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
 
 use super::{Look, SCOPE, Scope, Terms};
@@ -149,15 +149,28 @@ impl Look {
     }
 }
 
+impl Look {
+    /// The items written down last.
+    pub async fn recent(&mut self, scope: &Scope) -> Result<Vec<Item>, MemoryError> {
+        // Planned for the limit: only then the index that has the order is used.
+        sqlx::query("SET LOCAL plan_cache_mode = auto").execute(&mut *self.transaction).await?;
+        recent(&mut self.transaction, scope).await
+    }
+}
+
 impl Store {
     /// The items written down last.
     pub async fn recent(&self, scope: &Scope) -> Result<Vec<Item>, MemoryError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM items WHERE {SCOPE} ORDER BY recorded_at DESC, id DESC LIMIT $5"
-        );
-        let query = scope.bind(sqlx::query(AssertSqlSafe(sql))).bind(scope.limit);
-        query.fetch_all(&self.pool).await?.iter().map(item).collect()
+        recent(&mut *self.pool.acquire().await?, scope).await
     }
+}
+
+async fn recent(connection: &mut PgConnection, scope: &Scope) -> Result<Vec<Item>, MemoryError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM items WHERE {SCOPE} ORDER BY recorded_at DESC, id DESC LIMIT $5"
+    );
+    let query = scope.bind(sqlx::query(AssertSqlSafe(sql))).bind(scope.limit);
+    query.fetch_all(connection).await?.iter().map(item).collect()
 }
 
 impl Terms {

@@ -51,7 +51,8 @@ impl Store {
         Ok(count.fetch_one(&self.pool).await?)
     }
 
-    /// Stores items' vectors.
+    /// Stores items' vectors. Items that others are changing get theirs another time: to wait for one
+    /// while holding another could be to wait in a circle.
     pub async fn set_vectors(&self, vectors: Vec<(Bare, Vec<f32>)>) -> Result<(), MemoryError> {
         let mut by_namespace: BTreeMap<String, (Vec<Uuid>, Vec<Vector>)> = BTreeMap::new();
         for (bare, vector) in vectors {
@@ -62,8 +63,11 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         for (namespace, (ids, vectors)) in by_namespace {
             let changed = sqlx::query(
-                "UPDATE items SET embedding = v.embedding
-                   FROM unnest($2::uuid[], $3::vector[]) AS v (id, embedding)
+                "WITH free AS (
+                   SELECT id FROM items WHERE namespace = $1 AND id = ANY($2)
+                      FOR NO KEY UPDATE SKIP LOCKED)
+                 UPDATE items SET embedding = v.embedding
+                   FROM unnest($2::uuid[], $3::vector[]) AS v (id, embedding) JOIN free USING (id)
                   WHERE namespace = $1 AND items.id = v.id",
             )
             .bind(&namespace)
