@@ -75,6 +75,7 @@ fn options(folder: &Path) -> PostgresOptions {
         log: folder.join("postgres.log"),
         password_file,
         durable: false,
+        archive: None,
     }
 }
 
@@ -102,8 +103,9 @@ impl OwnPostgres {
     }
 }
 
-/// A server of a suite's own, that its test may kill.
-pub(crate) async fn own(folder: &Path) -> OwnPostgres {
+/// A server of a suite's own, that its test may kill; with an archive of its log beside its data if
+/// it is asked for.
+pub(crate) async fn own(folder: &Path, archiving: bool) -> OwnPostgres {
     let programs = PostgresPrograms::find(&home().join("venv")).unwrap_or_else(|e| panic!("{e}"));
     let folder: PathBuf = folder.join("own-postgres");
     fs::create_dir_all(&folder).expect("the temporary folder is writable");
@@ -113,6 +115,7 @@ pub(crate) async fn own(folder: &Path) -> OwnPostgres {
     let mut options = options(&folder);
     // What is committed must survive being killed; only a crash of the machine is not cared for.
     options.durable = true;
+    options.archive = archiving.then(|| folder.join("archive"));
     let server = server_url(&options);
     let postgres = Postgres::start(&programs, options).await.unwrap_or_else(|e| panic!("{e}"));
     watchdog::note(&folder, postgres.id());

@@ -31,6 +31,7 @@ pub struct SuiteBuilder {
     settings: Vec<(String, Value)>,
     urls: BTreeMap<Service, String>,
     own_postgres: bool,
+    archiving: bool,
 }
 
 impl SuiteBuilder {
@@ -69,6 +70,14 @@ impl SuiteBuilder {
         self
     }
 
+    /// As [`SuiteBuilder::own_postgres`], with an archive of its log: `own-postgres/archive` in
+    /// [`Suite::dir`], beside its data in `own-postgres/postgres`.
+    #[must_use]
+    pub fn archiving_postgres(mut self) -> Self {
+        self.archiving = true;
+        self.own_postgres()
+    }
+
     /// Starts it all and waits until every service is healthy.
     ///
     /// # Panics
@@ -77,7 +86,11 @@ impl SuiteBuilder {
         let folder = TempDir::new().expect("the temporary folder is writable");
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(folder.path(), open).expect("own folder");
-        let own = if self.own_postgres { Some(cluster::own(folder.path()).await) } else { None };
+        let own = if self.own_postgres {
+            Some(cluster::own(folder.path(), self.archiving).await)
+        } else {
+            None
+        };
         let database = match &own {
             Some(own) => Database::at(format!("{}/alina", own.server)),
             None => postgres().await,
