@@ -42,8 +42,9 @@ impl Changes {
     }
 
     /// Voids what caches hold of the namespace, and writes the changes down. The last part of every
-    /// writing transaction: others of the namespace wait for it from here on. Versions begin with
-    /// the time, so that a database that was wiped or restored never comes upon an old one.
+    /// writing transaction: others of the namespace wait for it from here on. A version is the time
+    /// it was made at, or one more than the last: a database that was wiped, or restored to an
+    /// earlier time, never comes upon one that it has given to something else.
     pub(super) async fn finish(
         self,
         connection: &mut PgConnection,
@@ -60,7 +61,8 @@ impl Changes {
             "INSERT INTO namespaces (name, version, last_change)
              VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $2)
              ON CONFLICT (name) DO UPDATE
-               SET version = namespaces.version + 1, last_change = namespaces.last_change + $2
+               SET version = greatest(namespaces.version + 1, excluded.version),
+                   last_change = namespaces.last_change + $2
              RETURNING last_change",
         )
         .bind(&namespace.0)
