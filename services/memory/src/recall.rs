@@ -1,10 +1,13 @@
 //! Finding what matters: candidates by words, by meaning, by time and by the graph, fused into a
 //! pool; the pool, with what was said beside its best, ranked by what speaks for each.
 
+mod brief;
+
 use std::{collections::HashMap, time::Duration};
 
 use alina_client::{PeerChannel, deadline};
 use alina_proto::inference::v1::{EmbedRequest, inference_service_client::InferenceServiceClient};
+use chrono::{DateTime, Utc};
 use pgvector::Vector;
 use uuid::Uuid;
 
@@ -67,6 +70,16 @@ struct Near {
 impl Recall {
     /// The best of `scope` for `query`.
     pub(crate) async fn search(&self, scope: &Scope, query: &str) -> Result<Answer, MemoryError> {
+        self.search_from(scope, query, scope.as_of).await
+    }
+
+    /// The best of `scope` for `query`, with how long ago it was told from `now`.
+    async fn search_from(
+        &self,
+        scope: &Scope,
+        query: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, MemoryError> {
         let limit = usize::try_from(scope.limit).unwrap_or(usize::MAX);
         let deep = Scope { limit: scope.limit.max(DEPTH), ..scope.clone() };
         let (names, misspelt) = (possible_names(query), misspelt_names(query));
@@ -90,7 +103,7 @@ impl Recall {
         let fused = fusion::fuse(&rankings);
         let pool = self.pool(&deep, &fused, linked, &terms, vector.as_ref()).await?;
         let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
-        let found = ranking::rank(&question, &weights, pool, scope.as_of, limit);
+        let found = ranking::rank(&question, &weights, pool, now, limit);
         let (found, doubts) = self.seen(scope, found).await?;
         Ok(Answer { found, doubts, vectors_used: vector.is_some() })
     }

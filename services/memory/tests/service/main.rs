@@ -9,6 +9,7 @@ mod forgetting;
 mod graph;
 mod hostile;
 mod reading;
+mod reset;
 mod streaming;
 mod tenants;
 mod watching;
