@@ -115,7 +115,7 @@ pub fn pack(mut sections: Vec<Section>, budget: u32) -> Brief {
     let mut brief = Brief::default();
     let mut left_over = 0;
     for (section, room) in sections.into_iter().zip(rooms) {
-        let room = room + left_over;
+        let room = (room + left_over).min(budget.saturating_sub(brief.tokens));
         left_over = room - brief.add(section, room);
     }
     brief
@@ -158,13 +158,14 @@ impl Brief {
         let mut text = title;
         let already = self.cited.len();
         for line in section.lines {
-            let head = line.head(self.cited.len() + 1);
+            let (head, said) = (line.head(self.cited.len() + 1), line.text());
             let left = room.saturating_sub(used).min(largest);
-            let fits = left.saturating_sub(tokens(&head) + 1);
-            if fits < SHORTEST_LINE {
+            let fits = left.checked_sub(tokens(&head) + 1);
+            // Cut shorter than that it says nothing; as a whole it may be short.
+            let Some(fits) = fits.filter(|fits| *fits >= SHORTEST_LINE.min(tokens(&said))) else {
                 break;
-            }
-            let written = format!("{head}{}\n", fitted(&line.text(), fits));
+            };
+            let written = format!("{head}{}\n", fitted(&said, fits));
             used += tokens(&written);
             text.push_str(&written);
             self.cited.push(line);
@@ -246,6 +247,12 @@ mod tests {
         let brief = pack(vec![section("Facts", 100, vec![stale])], 300);
         let expected = "(stale, for Ana lives in Berlin: ended 2026-05-01) Ana trains here.";
         assert!(brief.text.contains(expected), "{}", brief.text);
+    }
+
+    #[test]
+    fn what_is_whole_may_be_short() {
+        let brief = pack(vec![section("Runs", 100, vec![line(1, "Go"), line(2, "Stop")])], 300);
+        assert_eq!(brief.cited.len(), 2, "{}", brief.text);
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! What an agent that starts blank is told.
 
-use std::{cmp::Reverse, collections::HashSet};
+use std::{cmp::Reverse, collections::HashMap};
 
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::{
         brief::{self, Brief, DOCUMENTS, Line, Section, Source},
         ranking::Found,
     },
-    store::{Action, Needed, Scope},
+    store::{Action, Needed, Scope, Seen},
 };
 
 /// Facts that are told of, at most.
@@ -29,7 +29,8 @@ impl Recall {
         budget: u32,
     ) -> Result<(Brief, bool), MemoryError> {
         let (found, lasts) = self.asked(scope, query, as_of_is_given).await?;
-        let material = self.store.material(scope).await?;
+        let others = found.iter().filter_map(Line::item_id).collect();
+        let material = self.store.material(scope, others).await?;
         let named = |item: &Item, name: &str| {
             item.source == name || item.source.ends_with(&format!("/{name}"))
         };
@@ -60,7 +61,7 @@ impl Recall {
                 lines: lines(material.latest, "happened lately"),
             },
         ];
-        self.doubt(scope, &mut sections).await?;
+        doubt(&material.seen, &mut sections);
         Ok((brief::pack(sections, budget), lasts))
     }
 
@@ -88,25 +89,20 @@ impl Recall {
         });
         Ok((lines.collect(), answer.vectors_used))
     }
+}
 
-    /// Gives items the validity they had in the view, and their doubts; leaves out what was not
-    /// believed. Facts that are stale come last.
-    async fn doubt(&self, scope: &Scope, sections: &mut [Section]) -> Result<(), MemoryError> {
-        let ids: HashSet<Uuid> =
-            sections.iter().flat_map(|section| &section.lines).filter_map(Line::item_id).collect();
-        let ids: Vec<Uuid> = ids.into_iter().collect();
-        let seen = self.store.appearing(scope, &ids).await?;
-        for section in sections {
-            section.lines.retain_mut(|line| {
-                let Source::Item(item) = &mut line.source else { return true };
-                let Some(seen) = seen.get(&item.id) else { return false };
-                (item.valid_from, item.valid_to) = (seen.valid_from, seen.valid_to);
-                line.doubts.clone_from(&seen.doubts);
-                true
-            });
-            section.lines.sort_by_key(|line| !line.doubts.is_empty());
-        }
-        Ok(())
+/// Gives items the validity they had in the view, and their doubts; leaves out what was not believed.
+/// Facts that are stale come last.
+fn doubt(seen: &HashMap<Uuid, Seen>, sections: &mut [Section]) {
+    for section in sections {
+        section.lines.retain_mut(|line| {
+            let Source::Item(item) = &mut line.source else { return true };
+            let Some(seen) = seen.get(&item.id) else { return false };
+            (item.valid_from, item.valid_to) = (seen.valid_from, seen.valid_to);
+            line.doubts.clone_from(&seen.doubts);
+            true
+        });
+        section.lines.sort_by_key(|line| !line.doubts.is_empty());
     }
 }
 

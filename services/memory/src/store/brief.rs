@@ -59,31 +59,36 @@ pub struct Material {
     pub facts: Vec<Needed>,
     /// Episodes, the latest first.
     pub latest: Vec<Item>,
+    /// How all of these items appear in the view, and others that were asked for.
+    pub seen: HashMap<Uuid, Seen>,
 }
 
 impl Store {
-    /// What there is to tell in the view.
-    pub async fn material(&self, scope: &Scope) -> Result<Material, MemoryError> {
+    /// What there is to tell in the view, all of one state; with how the items `others` appear.
+    pub async fn material(
+        &self,
+        scope: &Scope,
+        others: Vec<Uuid>,
+    ) -> Result<Material, MemoryError> {
         let mut transaction = self.read(&scope.namespace).await?;
         let connection = &mut *transaction;
-        Ok(Material {
+        let mut material = Material {
             bank: bank(connection, scope).await?,
             open_runs: open_runs(connection, scope).await?,
             decisions_logged: decisions_logged(connection, scope).await?,
             decisions_said: decisions_said(connection, scope).await?,
             facts: facts(connection, scope).await?,
             latest: latest(connection, scope).await?,
-        })
-    }
-
-    /// How items appear in the view.
-    pub async fn appearing(
-        &self,
-        scope: &Scope,
-        ids: &[Uuid],
-    ) -> Result<HashMap<Uuid, Seen>, MemoryError> {
-        let mut transaction = self.read(&scope.namespace).await?;
-        seen(&mut transaction, ids, &scope.view()).await
+            seen: HashMap::new(),
+        };
+        let said = [&material.bank, &material.decisions_said, &material.latest];
+        let mut ids: Vec<Uuid> = said.into_iter().flatten().map(|item| item.id).collect();
+        ids.extend(material.facts.iter().map(|fact| fact.item.id));
+        ids.extend(others);
+        ids.sort_unstable();
+        ids.dedup();
+        material.seen = seen(connection, &ids, &scope.view()).await?;
+        Ok(material)
     }
 
     /// What moves with every entry of the log: its last hash.

@@ -33,8 +33,9 @@ async fn everything_is_as_it_was_after_export_wipe_and_import() {
     let old = memory(&suite.connector());
     life::lived(&old).await;
     settled(&suite, true).await;
-    let before = briefs(suite.url(Service::Memory)).await;
-    let (told, searched, log) = (changes(&old, 0).await, found(&old).await, verified(&old).await);
+    let before = briefs(suite.url(Service::Memory), &[]).await;
+    let (told, searched, log) =
+        (changes(&old, 0).await, found(&old, true).await, verified(&old).await);
     assert!(log.intact && log.tombstones > 0 && told.len() > 60, "{log:?} {}", told.len());
     let file = exported(&old, everything()).await;
     assert!(file.windows(9).any(|part| part == b"embedding"), "vectors are in it");
@@ -54,14 +55,14 @@ async fn everything_is_as_it_was_after_export_wipe_and_import() {
     assert_eq!(done.rows["actions"], log.length);
     settled(&suite, true).await;
 
-    let after = briefs(suite.url(Service::Memory)).await;
+    let after = briefs(suite.url(Service::Memory), &[]).await;
     assert_eq!(before.len(), after.len());
     for (before, after) in before.iter().zip(&after) {
         assert!(before == after, "session_start is identical byte for byte");
     }
     assert_eq!(verified(&new).await, log);
     assert_eq!(changes(&new, 0).await, told);
-    assert!(searched == found(&new).await, "the same is found");
+    assert!(searched == found(&new, true).await, "the same is found");
     assert_eq!(lines(&exported(&new, everything()).await), lines(&file));
     let again = imported(&new, &file, 100_000).await.expect("it was taken in");
     assert!(again.repeated_import && again.rows == done.rows && again.actions_intact);
@@ -137,7 +138,7 @@ async fn a_file_that_is_cut_off_changed_or_for_another_is_refused_and_nothing_is
         (
             with(&|place, line| {
                 if place == item {
-                    line["items"]["valid_from"] = json!("soon")
+                    line["items"]["valid_from"] = json!("soon");
                 }
             }),
             format!("line {}: items.valid_from", item + 1),
@@ -145,7 +146,7 @@ async fn a_file_that_is_cut_off_changed_or_for_another_is_refused_and_nothing_is
         (
             with(&|place, line| {
                 if place == item {
-                    line["items"]["text"] = json!("a\0b")
+                    line["items"]["text"] = json!("a\0b");
                 }
             }),
             format!("line {}: items.text", item + 1),
@@ -153,7 +154,7 @@ async fn a_file_that_is_cut_off_changed_or_for_another_is_refused_and_nothing_is
         (
             with(&|place, line| {
                 if place == item {
-                    line["items"]["embedding"] = json!("AAAA")
+                    line["items"]["embedding"] = json!("AAAA");
                 }
             }),
             format!("line {}: items.embedding", item + 1),
@@ -161,7 +162,7 @@ async fn a_file_that_is_cut_off_changed_or_for_another_is_refused_and_nothing_is
         (
             with(&|place, line| {
                 if place == item {
-                    line["items"]["valid_to"] = json!("1999-01-01T00:00:00Z")
+                    line["items"]["valid_to"] = json!("1999-01-01T00:00:00Z");
                 }
             }),
             format!("line {}: items", item + 1),
@@ -169,7 +170,7 @@ async fn a_file_that_is_cut_off_changed_or_for_another_is_refused_and_nothing_is
         (
             with(&|place, line| {
                 if place == fact {
-                    line["facts"]["subject_id"] = json!(nowhere)
+                    line["facts"]["subject_id"] = json!(nowhere);
                 }
             }),
             format!("line {}: facts", fact + 1),
@@ -177,7 +178,7 @@ async fn a_file_that_is_cut_off_changed_or_for_another_is_refused_and_nothing_is
         (
             with(&|place, line| {
                 if place == ground {
-                    line["grounds"]["ground_id"] = json!(nowhere)
+                    line["grounds"]["ground_id"] = json!(nowhere);
                 }
             }),
             format!("line {}: grounds", ground + 1),

@@ -33,12 +33,12 @@ async fn begun(memory: &Memory, request: BuildContextRequest) -> BuildContextRes
     memory.clone().build_context(request).await.expect("a context").into_inner()
 }
 
-/// The answer's bytes as they come, with a query and without, at several budgets.
-async fn briefs(url: &str) -> Vec<Vec<u8>> {
+/// The answer's bytes as they come, at several budgets, without a query and with these.
+async fn briefs(url: &str, queries: &[&str]) -> Vec<Vec<u8>> {
     let raw = RawClient::to(url).await;
     let mut briefs = Vec::new();
     for budget in [64, 400, 2_000, 16_000] {
-        for query in ["", "where does Ana live"] {
+        for query in [&[""], queries].concat() {
             let query = query.to_owned();
             let request = BuildContextRequest { query, ..session_start(budget) };
             let answer = raw.call("BuildContext", request.encode_to_vec().into()).await;
@@ -84,8 +84,8 @@ async fn changes(memory: &Memory, after_sequence: u64) -> Vec<WatchResponse> {
     changes.try_collect().await.expect("all of them")
 }
 
-/// What is found for some questions, as of a time that does not pass.
-async fn found(memory: &Memory) -> Vec<Vec<u8>> {
+/// What is found for some questions, as of a time that does not pass, with vectors or without.
+async fn found(memory: &Memory, vectors: bool) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     for query in ["where does Ana live", "the gym", "what was decided about the harbour", "tea"] {
         let request = SearchRequest {
@@ -95,8 +95,16 @@ async fn found(memory: &Memory) -> Vec<Vec<u8>> {
             as_of: Some(life::day(500)),
             ..SearchRequest::default()
         };
-        let answer = memory.clone().search(request).await.expect("a search").into_inner();
-        assert!(!answer.results.is_empty(), "{query}");
+        let mut answer =
+            memory.clone().search(request.clone()).await.expect("a search").into_inner();
+        // The model may have to be loaded.
+        for _ in 0..30 {
+            if answer.vectors_used == vectors {
+                break;
+            }
+            answer = memory.clone().search(request.clone()).await.expect("a search").into_inner();
+        }
+        assert!(!answer.results.is_empty() && answer.vectors_used == vectors, "{query}");
         found.push(answer.encode_to_vec());
     }
     found
