@@ -6,7 +6,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::memory::{Bank, Forget, ForgetTarget, Memory, MemoryArguments, Times};
+pub(crate) use self::memory::{
+    Bank, Context as MemoryContext, Export as MemoryExport, ExportFormat, Forget, ForgetTarget,
+    Memory, MemoryArguments, Profile, Times,
+};
 
 /// Your own agents on your own machine.
 #[derive(Debug, Parser)]

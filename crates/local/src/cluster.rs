@@ -15,7 +15,9 @@ const NOBODY: u32 = 65_534;
 
 /// Who may connect: everybody on loopback who knows the password. Trusting loopback would let each
 /// user of the machine run programs as the server's.
-const HBA: &str = "# Written by alina at each start.\nhost all all 127.0.0.1/32 scram-sha-256\n";
+const HBA: &str = "# Written by alina at each start.\n\
+                   host all all 127.0.0.1/32 scram-sha-256\n\
+                   host replication all 127.0.0.1/32 scram-sha-256\n";
 
 /// Makes the folder when absent, with the superuser `alina`.
 pub(crate) async fn prepare(
@@ -23,6 +25,12 @@ pub(crate) async fn prepare(
     options: &PostgresOptions,
 ) -> Result<(), LocalError> {
     make_executable(programs)?;
+    if let Some(archive) = &options.archive {
+        std::fs::create_dir_all(archive).map_err(LocalError::path(archive))?;
+        std::fs::set_permissions(archive, PermissionsExt::from_mode(0o700))
+            .map_err(LocalError::path(archive))?;
+        own(archive)?;
+    }
     let data = &options.data;
     if data.join("PG_VERSION").is_file() {
         own(data)?;

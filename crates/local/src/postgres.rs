@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
@@ -38,6 +38,9 @@ pub struct PostgresOptions {
     pub password_file: PathBuf,
     /// False for tests: faster, and a crash of the machine may lose data.
     pub durable: bool,
+    /// Where finished parts of the write-ahead log are copied to, for base backups to be followed by;
+    /// made when absent. Without it the log is kept short, and there are no base backups.
+    pub archive: Option<PathBuf>,
 }
 
 impl PostgresOptions {
@@ -218,30 +221,60 @@ fn shared_buffers() -> u64 {
 fn spawn(programs: &PostgresPrograms, options: &PostgresOptions) -> Result<Process, LocalError> {
     let mut command = as_nobody(programs, "postgres", &options.data);
     command.arg("-D").arg(&options.data).args(["-p", &options.port.to_string()]);
-    let mut settings = vec![
+    let mut settings: Vec<String> = [
         "listen_addresses=127.0.0.1",
         "unix_socket_directories=",
         "max_connections=200",
         // Searches are short: compiling them takes longer than they do. Disks are SSDs today.
         "jit=off",
         "random_page_cost=1.1",
-        "wal_level=minimal",
-        "max_wal_senders=0",
         "logging_collector=off",
-    ];
-    let shared = format!("shared_buffers={}MB", shared_buffers());
+    ]
+    .map(str::to_owned)
+    .into();
+    settings.extend(log_settings(options.archive.as_deref()));
     if options.durable {
-        settings.push(&shared);
+        settings.push(format!("shared_buffers={}MB", shared_buffers()));
     } else {
-        settings.extend([
-            "shared_buffers=64MB",
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
-        ]);
+        let fast =
+            ["shared_buffers=64MB", "fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+        settings.extend(fast.map(str::to_owned));
     }
     for setting in settings {
-        command.args(["-c", setting]);
+        command.args(["-c", &setting]);
     }
     Process::start("postgres", command, &options.log)
+}
+
+/// How much the write-ahead log holds, and where it goes.
+fn log_settings(archive: Option<&Path>) -> Vec<String> {
+    let Some(archive) = archive else {
+        return vec!["wal_level=minimal".to_owned(), "max_wal_senders=0".to_owned()];
+    };
+    // The shell gets it between single quotes, and PostgreSQL puts something in for each %.
+    let folder = archive.display().to_string().replace('%', "%%").replace('\'', r"'\''");
+    // A part that is there already was copied just before a crash; a copy is whole or not there.
+    let copy = format!(
+        "if test -f '{folder}/%f'; then cmp -s '%p' '{folder}/%f'; \
+         else cp '%p' '{folder}/%f.part' && mv '{folder}/%f.part' '{folder}/%f'; fi"
+    );
+    vec![
+        "wal_level=replica".to_owned(),
+        "max_wal_senders=4".to_owned(),
+        "archive_mode=on".to_owned(),
+        "archive_timeout=60".to_owned(),
+        format!("archive_command={copy}"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_the_archive_cannot_say_more_than_its_name() {
+        let settings = log_settings(Some(Path::new("/tmp/it's 100%")));
+        let command = settings.last().unwrap();
+        assert!(command.contains(r"test -f '/tmp/it'\''s 100%%/%f'"), "{command}");
+    }
 }

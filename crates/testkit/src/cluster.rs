@@ -75,6 +75,7 @@ fn options(folder: &Path) -> PostgresOptions {
         log: folder.join("postgres.log"),
         password_file,
         durable: false,
+        archive: None,
     }
 }
 
@@ -106,8 +107,9 @@ impl OwnPostgres {
     }
 }
 
-/// A server of a suite's own, that its test may kill; its data is in `kept`, or goes with the test.
-pub(crate) async fn own(folder: &Path, kept: Option<PathBuf>) -> OwnPostgres {
+/// A server of a suite's own, that its test may kill; its data is in `kept`, or goes with the test. With
+/// an archive of its log beside its data if it is asked for.
+pub(crate) async fn own(folder: &Path, kept: Option<PathBuf>, archiving: bool) -> OwnPostgres {
     let programs = PostgresPrograms::find(&home().join("venv")).unwrap_or_else(|e| panic!("{e}"));
     let folder: PathBuf = folder.join("own-postgres");
     fs::create_dir_all(&folder).expect("the temporary folder is writable");
@@ -118,6 +120,7 @@ pub(crate) async fn own(folder: &Path, kept: Option<PathBuf>) -> OwnPostgres {
     // What is committed must survive being killed; only a crash of the machine is not cared for.
     options.durable = true;
     options.data = kept.unwrap_or(options.data);
+    options.archive = archiving.then(|| folder.join("archive"));
     let server = server_url(&options);
     let postgres = Postgres::start(&programs, options).await.unwrap_or_else(|e| panic!("{e}"));
     watchdog::note(&folder, postgres.id());

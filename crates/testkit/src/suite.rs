@@ -32,6 +32,7 @@ pub struct SuiteBuilder {
     urls: BTreeMap<Service, String>,
     own_postgres: bool,
     kept: Option<PathBuf>,
+    archiving: bool,
 }
 
 impl SuiteBuilder {
@@ -79,6 +80,14 @@ impl SuiteBuilder {
         self
     }
 
+    /// As [`SuiteBuilder::own_postgres`], with an archive of its log: `own-postgres/archive` in
+    /// [`Suite::dir`], beside its data in `own-postgres/postgres`.
+    #[must_use]
+    pub fn archiving_postgres(mut self) -> Self {
+        self.archiving = true;
+        self.own_postgres()
+    }
+
     /// Starts it all and waits until every service is healthy.
     ///
     /// # Panics
@@ -88,8 +97,11 @@ impl SuiteBuilder {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(folder.path(), open).expect("own folder");
         let kept = self.kept.clone();
-        let own =
-            if self.own_postgres { Some(cluster::own(folder.path(), kept).await) } else { None };
+        let own = if self.own_postgres {
+            Some(cluster::own(folder.path(), kept, self.archiving).await)
+        } else {
+            None
+        };
         let database = match &own {
             Some(own) => Database::at(format!("{}/alina", own.server)),
             None => postgres().await,

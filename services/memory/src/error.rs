@@ -52,6 +52,14 @@ pub enum MemoryError {
         /// The last number given.
         last: i64,
     },
+    /// Something is wrong with a file.
+    #[error("{0}")]
+    BadLine(#[from] crate::knowledge::archive::BadLine),
+    /// What is there would be mixed with what is taken in.
+    #[error(
+        "the namespace `{0}` is not empty: a namespace is taken in where there is none of that name"
+    )]
+    NamespaceNotEmpty(String),
     /// What was stored with a key cannot be read any more.
     #[error("the answer stored for a key cannot be read: {0}")]
     StoredAnswer(#[from] serde_json::Error),

@@ -15,7 +15,8 @@
 //! `benches/locomo.rs`.
 //!
 //! - `knowledge`: what is remembered, how a question is understood and candidates are ranked, how a
-//!   context is packed, how markdown falls into sections
+//!   context or a session's brief is packed, how markdown falls into sections, how a namespace becomes
+//!   a file (`archive`) or a graph for other programs
 //! - `store`: SQL, and only SQL
 //! - `cache`: Redis, never the only copy
 
@@ -41,7 +42,7 @@ use crate::{
     cache::Cache,
     config::MemoryConfig,
     error::MemoryError,
-    grpc::{Grpc, Intake, Watchers},
+    grpc::{Archives, Grpc, Intake, Watchers},
     metrics::Metrics,
     recall::Recall,
     store::Store,
@@ -91,11 +92,19 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
 
     let watchers = Watchers::new(ctx.shutdown.clone());
     let intake = Intake::new(store.clone(), Arc::clone(&written), ctx.shutdown.clone());
+    let archives = Archives::new(ctx.shutdown.clone());
     let recall = Recall::new(store.clone(), inference, ctx.common.postgres.max_connections);
-    let service =
-        MemoryServiceServer::new(Grpc { store, recall, cache, written, watchers, intake })
-            .max_decoding_message_size(MAX_REQUEST_BYTES)
-            .max_encoding_message_size(MAX_REQUEST_BYTES);
+    let service = MemoryServiceServer::new(Grpc {
+        store,
+        recall,
+        cache,
+        written,
+        watchers,
+        intake,
+        archives,
+    })
+    .max_decoding_message_size(MAX_REQUEST_BYTES)
+    .max_encoding_message_size(MAX_REQUEST_BYTES);
     Ok(Routes::new(service))
 }
 

@@ -1,10 +1,13 @@
 //! Finding what matters: candidates by words, by meaning, by time and by the graph, fused into a
 //! pool; the pool, with what was said beside its best, ranked by what speaks for each.
 
+mod brief;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alina_client::{PeerChannel, deadline};
 use alina_proto::inference::v1::{EmbedRequest, inference_service_client::InferenceServiceClient};
+use chrono::{DateTime, Utc};
 use pgvector::Vector;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -72,7 +75,17 @@ impl Recall {
 
     /// The best of `scope` for `query`.
     pub(crate) async fn search(&self, scope: &Scope, query: &str) -> Result<Answer, MemoryError> {
-        let (found, vectors_used, look) = Box::pin(self.best(scope, query)).await?;
+        self.search_from(scope, query, scope.as_of).await
+    }
+
+    /// The best of `scope` for `query`, with how long ago it was told from `now`.
+    async fn search_from(
+        &self,
+        scope: &Scope,
+        query: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Answer, MemoryError> {
+        let (found, vectors_used, look) = Box::pin(self.best(scope, query, now)).await?;
         let (found, doubts) = seen(look, scope, found).await?;
         Ok(Answer { found, doubts, vectors_used })
     }
@@ -83,6 +96,7 @@ impl Recall {
         &self,
         scope: &Scope,
         query: &str,
+        now: DateTime<Utc>,
     ) -> Result<(Vec<Found>, bool, Look), MemoryError> {
         let limit = usize::try_from(scope.limit).unwrap_or(usize::MAX);
         let deep = Scope { limit: scope.limit.max(DEPTH), ..scope.clone() };
@@ -110,7 +124,7 @@ impl Recall {
         fused.truncate(POOL);
         let pool = pool(&mut look, &deep, &fused, linked, &terms, vector.as_ref()).await?;
         let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
-        let found = ranking::rank(&question, &weights, pool, scope.as_of, limit);
+        let found = ranking::rank(&question, &weights, pool, now, limit);
         Ok((found, vector.is_some(), look))
     }
 
@@ -121,7 +135,8 @@ impl Recall {
         query: &str,
         budget: u32,
     ) -> Result<(Context, Doubts, bool), MemoryError> {
-        let (mut found, vectors_used, mut look) = Box::pin(self.best(scope, query)).await?;
+        let (mut found, vectors_used, mut look) =
+            Box::pin(self.best(scope, query, scope.as_of)).await?;
         // An entity's bare name tells nothing.
         found.retain(|found| found.item.kind != Kind::Entity);
         if found.len() < ENOUGH {

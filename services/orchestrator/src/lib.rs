@@ -50,6 +50,7 @@ pub async fn build(ctx: Context<OrchestratorConfig>) -> Result<Routes, StartErro
     }));
     ctx.spawn("runs", engine::work(Arc::clone(&engine), ctx.shutdown.clone()));
     ctx.spawn("leases", engine::keep_leases(Arc::clone(&engine), ctx.shutdown.clone()));
+    ctx.spawn("log", engine::tell(Arc::clone(&engine), ctx.shutdown.clone()));
     let grpc = grpc::Grpc::new(engine, ctx.shutdown.clone());
     Ok(Routes::new(OrchestratorServiceServer::new(grpc)))
 }

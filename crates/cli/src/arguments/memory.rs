@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use prost_types::Timestamp;
 
 #[derive(Debug, Args)]
@@ -38,6 +38,8 @@ pub(crate) enum Memory {
         #[command(flatten)]
         times: Times,
     },
+    /// What an agent would be told: about a question, or at a session's beginning.
+    Context(Context),
     /// Write something down.
     Remember {
         /// What.
@@ -171,15 +173,68 @@ pub(crate) enum Memory {
         #[arg(long, default_value = "", requires = "position")]
         hash: String,
     },
+    /// Write the whole namespace into a file.
+    Export(Export),
+    /// Take a file of `alina memory export` in, where there is no namespace of its name yet.
+    Import {
+        /// The file; - for standard input.
+        file: PathBuf,
+    },
     /// How much is stored.
     Stats,
 }
 
 impl Memory {
-    /// Whether it goes on until it is interrupted.
+    /// Whether it goes on until it is interrupted, or as long as there is something to send.
     pub(super) fn streams(&self) -> bool {
-        matches!(self, Self::Watch { until_now: false, .. })
+        matches!(self, Self::Watch { until_now: false, .. } | Self::Export(_) | Self::Import { .. })
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Context {
+    /// A question or task; may be left out at a session's beginning.
+    pub(crate) query: Option<String>,
+    /// What it is for; session-start when there is no question.
+    #[arg(long)]
+    pub(crate) profile: Option<Profile>,
+    /// At most so many tokens.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(32..=32_768))]
+    pub(crate) budget: u32,
+    #[command(flatten)]
+    pub(crate) times: Times,
+}
+
+/// What a context is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// To answer the question.
+    Query,
+    /// To begin with nothing in mind.
+    SessionStart,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The file; - for standard output.
+    pub(crate) file: PathBuf,
+    /// What it is written as.
+    #[arg(long, default_value = "jsonl")]
+    pub(crate) format: ExportFormat,
+    /// Leave the vectors out: a third of the size.
+    #[arg(long)]
+    pub(crate) without_vectors: bool,
+    #[command(flatten)]
+    pub(crate) times: Times,
+}
+
+/// What an export is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// JSON Lines, for `alina memory import`.
+    Jsonl,
+    /// GraphML, for Gephi, yEd, networkx.
+    Graphml,
 }
 
 #[derive(Debug, Args)]

@@ -241,6 +241,7 @@ async fn start_databases(
                 log: layout.log(POSTGRES),
                 password_file,
                 durable: true,
+                archive: common.postgres.archive.as_ref().map(|folder| common.path(folder)),
             };
             let postgres = Postgres::start(&programs, options).await?;
             tracker.spawn(keep_postgres(postgres, board.clone(), stop.clone()));

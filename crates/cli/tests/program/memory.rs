@@ -133,3 +133,40 @@ async fn what_is_forgotten_is_gone_and_changes_and_the_log_tell_so() {
     let human = human(config, "memory watch --until-now --after 1 --namespace me").await;
     assert!(human.contains("episode forgotten"), "{human}");
 }
+
+#[tokio::test]
+async fn a_namespace_goes_into_a_file_and_comes_back_elsewhere() {
+    let suite = Suite::builder().service(Service::Memory).start().await;
+    let config = suite.config();
+    json(config, "memory --namespace me fact Ana lives_in Porto --entity --functional").await;
+    json(config, "memory --namespace me remember hello").await;
+    let context = json(config, "memory --namespace me context").await;
+    let told = context["context"].as_str().unwrap();
+    assert!(told.starts_with("## Facts\n[1] ") && told.contains("Ana lives in Porto"), "{told}");
+    assert_eq!(context["citations"][0]["reasons"][0], "holds until another does", "{context}");
+    let shown = human(config, "memory --namespace me context hello --profile query").await;
+    assert!(shown.starts_with("[1] ") && shown.contains("hello"), "{shown}");
+    let file = suite.dir().join("me.jsonl");
+    let export = format!("memory --namespace me export {}", file.display());
+    let done = json(config, &export).await;
+    let bytes = std::fs::metadata(&file).unwrap().len();
+    assert_eq!(done["bytes"], bytes, "{done}");
+    let piped = output(alina(config, "memory --namespace me export - --format graphml")).await;
+    assert!(text(&piped.stdout).ends_with("</graphml>\n"), "{}", text(&piped.stdout));
+
+    let other = Suite::builder().service(Service::Memory).start().await;
+    let config = other.config();
+    let cut = suite.dir().join("cut.jsonl");
+    std::fs::write(&cut, &std::fs::read(&file).unwrap()[..bytes as usize / 2]).unwrap();
+    let refused = output(alina(config, &format!("memory import {}", cut.display()))).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("cut off"), "{}", text(&refused.stderr));
+    let import = format!("memory import {}", file.display());
+    let done = json(config, &import).await;
+    assert_eq!((&done["namespace"], &done["rows"]["facts"]), (&"me".into(), &1.into()), "{done}");
+    assert_eq!(json(config, "memory --namespace me context").await, context);
+    let again = human(config, &import).await;
+    assert!(again.contains("me holds this file already"), "{again}");
+    let missing = output(alina(config, "memory import /nowhere.jsonl")).await;
+    assert!(text(&missing.stderr).contains("/nowhere.jsonl"), "{}", text(&missing.stderr));
+}

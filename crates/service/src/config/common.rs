@@ -141,6 +141,10 @@ pub struct Postgres {
     /// How long a service waits for the database when it starts.
     #[serde(default = "thirty")]
     pub connect_timeout_seconds: u64,
+    /// A folder that `alina up` lets its PostgreSQL copy its write-ahead log to, for base backups and
+    /// for restoring a point in time; null for none.
+    #[serde(default)]
+    pub archive: Option<PathBuf>,
 }
 
 const fn eight() -> u32 {

@@ -163,14 +163,18 @@ pub(super) fn checked_scope(request: &SearchRequest) -> Result<Scope, Status> {
     let kinds: Vec<Option<Kind>> = request
         .kinds()
         .map(|kind| match kind {
-            ItemKind::Unspecified => None,
+            ItemKind::Unspecified | ItemKind::Action => None,
             ItemKind::Episode => Some(Kind::Episode),
             ItemKind::Fact => Some(Kind::Fact),
             ItemKind::Entity => Some(Kind::Entity),
             ItemKind::Section => Some(Kind::Section),
         })
         .collect();
-    bad.check(kinds.iter().all(Option::is_some), "kinds", "must be kinds of items");
+    bad.check(
+        kinds.iter().all(Option::is_some),
+        "kinds",
+        "must be EPISODE, FACT, ENTITY or SECTION",
+    );
     bad.finish()?;
     let kinds: Vec<Kind> = kinds.into_iter().flatten().collect();
     let limit = if request.limit == 0 { 10 } else { request.limit };

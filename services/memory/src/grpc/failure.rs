@@ -28,6 +28,12 @@ pub(super) fn failure(error: MemoryError) -> Status {
         MemoryError::SequenceGone { .. } => {
             status::error(Code::OutOfRange, "SEQUENCE_GONE", message)
         }
+        MemoryError::BadLine(bad) => {
+            refused(&format!("data: line {}: {}", bad.line, bad.field), &bad.problem)
+        }
+        MemoryError::NamespaceNotEmpty(_) => {
+            status::error(Code::FailedPrecondition, "NAMESPACE_NOT_EMPTY", message)
+        }
         MemoryError::Store(_) | MemoryError::StoredAnswer(_) => {
             tracing::error!(error = message, "a request failed");
             Status::internal("a fault in the service; see its log")
@@ -52,6 +58,19 @@ pub(super) fn too_many_watchers(most: usize) -> Status {
 pub(super) fn too_many_streams(most: usize) -> Status {
     let message = format!("{most} streams of writes are open already; end one or try later");
     status::retry(Code::ResourceExhausted, "TOO_MANY_STREAMS", message, Duration::from_secs(5))
+}
+
+/// More exports and imports than are served at once.
+pub(super) fn too_many_archives(most: usize) -> Status {
+    let message = format!("{most} exports and imports are under way already; try later");
+    status::retry(Code::ResourceExhausted, "TOO_MANY_STREAMS", message, Duration::from_secs(5))
+}
+
+/// Nobody reads what is streamed.
+pub(super) fn slow_reader(after: Duration) -> Status {
+    let seconds = after.as_secs();
+    let message = format!("nothing was read for {seconds} s; begin again");
+    status::error(Code::DeadlineExceeded, "IDLE", message)
 }
 
 /// Nobody writes on a stream.

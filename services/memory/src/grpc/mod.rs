@@ -1,6 +1,8 @@
 //! The wire: requests are checked here, failures become statuses here.
 
+mod archive;
 mod cached;
+mod context;
 mod convert;
 mod facts;
 mod failure;
@@ -27,8 +29,8 @@ use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 use uuid::Uuid;
 
 use self::convert::{
-    checked_documents, checked_name, checked_namespace, checked_remember, checked_scope, citation,
-    entity_response, explained_response, learned, result_response, short, time,
+    checked_documents, checked_name, checked_namespace, checked_remember, checked_scope,
+    entity_response, explained_response, learned, result_response,
 };
 use self::{cached::When, facts::checked_view, failure::failure, log::checked_action};
 use crate::{
@@ -42,7 +44,7 @@ const MAX_QUERY_BYTES: usize = 8_192;
 /// What `learned.md` shows.
 const LEARNED: i64 = 200;
 
-pub(crate) use self::{stream::Intake, watch::Watchers};
+pub(crate) use self::{archive::Archives, stream::Intake, watch::Watchers};
 
 pub(crate) struct Grpc {
     pub(crate) store: Store,
@@ -51,6 +53,7 @@ pub(crate) struct Grpc {
     pub(crate) written: Arc<Notify>,
     pub(crate) watchers: Watchers,
     pub(crate) intake: Intake,
+    pub(crate) archives: Archives,
 }
 
 #[tonic::async_trait]
@@ -104,41 +107,7 @@ impl MemoryService for Grpc {
         &self,
         request: Request<BuildContextRequest>,
     ) -> Result<Response<BuildContextResponse>, Status> {
-        let request = request.into_inner();
-        let mut bad = Violations::default();
-        let namespace = checked_namespace(&request.namespace, &mut bad);
-        let query = (1..=MAX_QUERY_BYTES).contains(&request.query.len());
-        bad.check(query, "query", "must be 1 to 8,192 bytes");
-        let budget = (32..=32_768).contains(&request.token_budget);
-        bad.check(budget, "token_budget", "must be 32 to 32,768 tokens");
-        bad.check(!request.query.contains('\0'), "query", "must not contain NUL");
-        short(&request.exclude_session, "exclude_session", &mut bad);
-        let as_of = time(request.as_of.as_ref(), "as_of", &mut bad);
-        let known_at = time(request.known_at.as_ref(), "known_at", &mut bad);
-        bad.finish()?;
-        let everything = Scope::everything(namespace, 50);
-        let scope = Scope {
-            exclude_session: request.exclude_session.clone(),
-            as_of: as_of.unwrap_or(everything.as_of),
-            known_at,
-            include_stale: request.include_stale.unwrap_or(true),
-            ..everything
-        };
-        let read = Box::pin(async {
-            let packed = self.recall.context(&scope, &request.query, request.token_budget).await;
-            let (context, mut doubts, vectors_used) = packed.map_err(failure)?;
-            let response = BuildContextResponse {
-                context: context.text,
-                citations: (1..)
-                    .zip(context.cited)
-                    .map(|(number, found)| citation(number, found, &mut doubts))
-                    .collect(),
-                tokens: context.tokens,
-            };
-            Ok((response, vectors_used))
-        });
-        let when = When::of(request.as_of.as_ref(), &scope.view());
-        self.cached("context", &scope.namespace, when, &request, read).await
+        self.context(request.into_inner()).await
     }
 
     async fn get_entity(
@@ -216,6 +185,20 @@ impl MemoryService for Grpc {
         let ids: Vec<Uuid> = recent.iter().map(|item| item.id).collect();
         self.store.note_export(&scope.namespace, begun, &ids).await.map_err(failure)?;
         Ok(Response::new(ExportBankResponse { documents }))
+    }
+
+    async fn export_namespace(
+        &self,
+        request: Request<wire::ExportNamespaceRequest>,
+    ) -> Result<Response<BoxStream<wire::ExportNamespaceResponse>>, Status> {
+        self.exported(request.get_ref()).map(Response::new)
+    }
+
+    async fn import_namespace(
+        &self,
+        requests: Request<Streaming<wire::ImportNamespaceRequest>>,
+    ) -> Result<Response<wire::ImportNamespaceResponse>, Status> {
+        self.taken_in(requests.into_inner()).await.map(Response::new)
     }
 
     async fn get_stats(

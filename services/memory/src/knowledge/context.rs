@@ -1,11 +1,13 @@
 //! What a model is given to know: the best of what was found, cited, within a budget of tokens.
 
-use super::{Item, ranking::Found};
+use chrono::{DateTime, Utc};
+
+use super::ranking::Found;
 
 /// One line is at most this share of the budget, so that several fit.
 const LARGEST_SHARE: u32 = 2;
 /// A line cut shorter than this says nothing.
-const SHORTEST_LINE: u32 = 12;
+pub(super) const SHORTEST_LINE: u32 = 12;
 
 /// A packed context.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +36,7 @@ pub fn pack(found: Vec<Found>, budget: u32) -> Context {
     let mut context = Context { text: String::new(), cited: Vec::new(), tokens: 0 };
     for found in found {
         let left = budget.saturating_sub(context.tokens);
-        let head = head(context.cited.len() + 1, &found.item);
+        let head = head(context.cited.len() + 1, &found.item.actor, found.item.valid_from);
         let room = left.min(budget / LARGEST_SHARE).saturating_sub(tokens(&head) + 1);
         if room < SHORTEST_LINE {
             break;
@@ -47,16 +49,17 @@ pub fn pack(found: Vec<Found>, budget: u32) -> Context {
     context
 }
 
-fn head(number: usize, item: &Item) -> String {
-    let day = item.valid_from.format("%Y-%m-%d");
-    match item.actor.as_str() {
+/// What a line begins with: its label, when it was and who said it.
+pub(super) fn head(number: usize, actor: &str, at: DateTime<Utc>) -> String {
+    let day = at.format("%Y-%m-%d");
+    match actor {
         "" => format!("[{number}] {day}: "),
         actor => format!("[{number}] {day} {actor}: "),
     }
 }
 
 /// As much of `text` as takes at most `room` tokens, on one line, cut at a blank.
-fn fitted(text: &str, room: u32) -> String {
+pub(super) fn fitted(text: &str, room: u32) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if tokens(&line) <= room {
         return line;
@@ -81,7 +84,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::knowledge::Kind;
+    use crate::knowledge::{Item, Kind};
 
     fn found(text: &str) -> Found {
         let at = DateTime::from_timestamp(1_777_593_600, 0).unwrap();

@@ -1,8 +1,11 @@
 //! What is remembered, without regard to where it is stored.
 
+pub mod archive;
 pub mod belief;
+pub mod brief;
 pub mod context;
 pub mod fusion;
+pub mod graphml;
 pub mod log;
 pub mod markdown;
 pub mod pool;
@@ -14,6 +17,9 @@ pub mod words;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
+
+/// Of a vector.
+pub const DIMENSIONS: usize = 384;
 
 /// Whose memory it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -152,7 +152,7 @@ pub(super) async fn append(
     Ok((id, position))
 }
 
-fn entry(row: &PgRow) -> Result<Entry, MemoryError> {
+pub(super) fn entry(row: &PgRow) -> Result<Entry, MemoryError> {
     Ok(Entry {
         position: row.try_get("position")?,
         at: row.try_get("at")?,

@@ -1,9 +1,11 @@
 //! SQL, and only SQL.
 
 mod actions;
+mod archive;
 mod bank;
 mod batch;
 mod belief;
+mod brief;
 mod changes;
 mod clock;
 mod corrections;
@@ -13,6 +15,7 @@ mod exports;
 mod facts;
 mod forget;
 mod graph;
+mod graphml;
 mod remember;
 mod search;
 mod tenant;
@@ -23,10 +26,13 @@ use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
+pub use crate::knowledge::DIMENSIONS;
 pub use actions::{Action, ActionFilter};
+pub use archive::{Begun, Import, TakenIn};
 pub use bank::Document;
 pub use batch::Outcomes;
 pub use belief::Seen;
+pub use brief::{Material, Needed};
 pub use changes::Change;
 pub use entities::{Entity, MOST_ALIASES};
 pub use explain::Reason;
@@ -41,9 +47,6 @@ use crate::{
     error::MemoryError,
     knowledge::{Item, Kind, Namespace},
 };
-
-/// Of the stored vectors.
-pub const DIMENSIONS: usize = 384;
 
 /// The tables.
 #[derive(Debug, Clone)]

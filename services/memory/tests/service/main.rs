@@ -11,6 +11,7 @@ mod hostile;
 mod insisting;
 mod killed;
 mod reading;
+mod reset;
 mod streaming;
 mod tenants;
 mod watching;

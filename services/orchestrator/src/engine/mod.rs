@@ -8,6 +8,7 @@ mod program;
 mod prompts;
 mod remember;
 mod task;
+mod teller;
 mod worker;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
 
 pub(crate) use bus::{Bus, Delta, News};
 pub(crate) use prompts::ask as ask_prompt;
+pub(crate) use teller::tell;
 pub(crate) use worker::{keep_leases, work};
 
 /// What all runs of this process share.
@@ -47,6 +49,8 @@ pub(crate) struct Engine {
     places: Semaphore,
     /// Rung when a run was queued.
     bell: Notify,
+    /// Rung when the log of actions is to be told something.
+    news: Notify,
     /// The runs worked on here; cancelling the token stops the work within a step.
     active: Mutex<HashMap<RunId, CancellationToken>>,
 }
@@ -77,6 +81,7 @@ impl Engine {
             owner: OwnerId::new(),
             places: Semaphore::new(usize::try_from(parallel_agents).unwrap_or(1)),
             bell: Notify::new(),
+            news: Notify::new(),
             active: Mutex::default(),
         }
     }

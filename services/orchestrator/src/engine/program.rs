@@ -63,7 +63,7 @@ impl Program<'_> {
             .step(step, |_| async move {
                 let session = id.to_string();
                 let memory = &self.engine.memory;
-                let recalled = memory.recall(namespace, goal, budget, &session).await?;
+                let recalled = memory.begin(namespace, goal, budget, &session).await?;
                 let event = NewEvent::new(EventKind::Recalled, &recalled.context).of("", "recall");
                 Ok(Effect::new(json!(recalled)).event(event))
             })

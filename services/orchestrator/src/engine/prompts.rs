@@ -183,12 +183,26 @@ fn begin(
     ]
 }
 
-/// The lines of what is known that share a word with what it is about. Memory gives the nearest
-/// it has, however far that is, and small models take everything they are told to be meant.
+/// Sections of what is known that concern every task.
+const FOR_ALL: [&str; 2] = ["## Project brief", "## Active context"];
+
+/// The lines of what is known that concern every task, or share a word with what it is about; with the
+/// headings above them. Memory gives the nearest it has, however far that is, and small models take
+/// everything they are told to be meant.
 fn relevant(known: &str, about: &str) -> String {
     let about: HashSet<String> = words(about).filter(|word| is_telling(word)).collect();
-    let lines: Vec<&str> =
-        known.lines().filter(|line| words(line).any(|word| about.contains(&word))).collect();
+    let mut heading = None;
+    let mut for_all = false;
+    let mut lines: Vec<&str> = Vec::new();
+    for line in known.lines() {
+        if line.starts_with("## ") {
+            heading = Some(line);
+            for_all = FOR_ALL.contains(&line);
+        } else if for_all || words(line).any(|word| about.contains(&word)) {
+            lines.extend(heading.take());
+            lines.push(line);
+        }
+    }
     lines.join("\n")
 }
 
@@ -251,6 +265,16 @@ mod tests {
         let prompt = answer("Be brief.", situation, &[], Budget::new(4096, 300, 1));
         let texts: Vec<_> = prompt.iter().map(|message| message.text.as_str()).collect();
         assert_eq!(texts, ["Be brief.", "Task: Go"]);
+    }
+
+    #[test]
+    fn the_project_concerns_every_task() {
+        let known = "## Project brief\n[1] projectbrief.md: A café in Porto\n## Open runs\n\
+                     [2] 2026-05-01 orchestrator: works on: paint\n## Facts\n\
+                     [3] 2026-05-01: Trams are yellow\n[4] 2026-05-01: Tea is green";
+        let expected = "## Project brief\n[1] projectbrief.md: A café in Porto\n## Facts\n\
+                        [3] 2026-05-01: Trams are yellow";
+        assert_eq!(relevant(known, "Count the trams"), expected);
     }
 
     #[test]

@@ -83,11 +83,12 @@ impl Program<'_> {
         let entry = &LogEntry {
             idempotency_key: self.journal.idempotency_key(key),
             namespace: self.run.namespace.clone(),
-            action: "run.finished",
+            action: "run.finished".to_owned(),
             summary: format!("answered: {}", excerpt(&one_line(&self.run.goal), NAME_BYTES)),
             details: json!({ "tasks": outcomes.len(), "failed_tasks": failed }),
             run_id: self.run.id.to_string(),
         };
+        self.engine.told(self.run.id).await;
         let step = self.step(key, StepKind::Remember, json!({ "action": entry.action }));
         let written = self
             .journal

@@ -146,6 +146,7 @@ async fn execute(engine: &Engine, claim: Claim, token: CancellationToken) {
         }
         (Ok(Ok(())), Ending::Failed(reason)) => {
             engine.metrics.run_ended(RunState::Failed);
+            engine.tell_soon();
             warn!(reason, "the run has failed");
         }
         (Ok(Err(error)), _) => error!(%error, "the run's end could not be journalled"),

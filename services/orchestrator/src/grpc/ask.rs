@@ -33,7 +33,7 @@ pub(super) fn stream(
         let config = &engine.config;
         let recalled = engine
             .memory
-            .recall(&namespace, &question, config.recall_tokens, "")
+            .recall(&namespace, &question, config.recall_tokens)
             .await
             .map_err(Error::from)?;
         let chat = Chat {

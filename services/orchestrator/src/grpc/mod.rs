@@ -60,6 +60,7 @@ impl OrchestratorService for Grpc {
         let (run, repeated_request) =
             self.engine.store.create_run(&run, start.key.as_deref(), max_queued).await?;
         self.engine.ring();
+        self.engine.tell_soon();
         Ok(Response::new(wire::StartRunResponse { run: Some(run.into()), repeated_request }))
     }
 
@@ -119,6 +120,7 @@ impl OrchestratorService for Grpc {
         self.engine.stop(id);
         if !events.is_empty() {
             self.engine.metrics.run_ended(RunState::Cancelled);
+            self.engine.tell_soon();
         }
         self.engine.bus.events(events);
         Ok(Response::new(wire::CancelRunResponse { run: Some(run.into()) }))
@@ -132,6 +134,7 @@ impl OrchestratorService for Grpc {
         let (run, events) = self.engine.store.resume_run(id, self.deadline()).await?;
         self.engine.bus.events(events);
         self.engine.ring();
+        self.engine.tell_soon();
         Ok(Response::new(wire::ResumeRunResponse { run: Some(run.into()) }))
     }
 

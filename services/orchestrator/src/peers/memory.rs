@@ -6,8 +6,8 @@ use alina_client::{Connector, deadline};
 use alina_proto::{
     Service,
     memory::v1::{
-        BuildContextRequest, Episode as WireEpisode, FactInput, LogActionRequest, RememberRequest,
-        SearchRequest,
+        BuildContextRequest, ContextProfile, Episode as WireEpisode, FactInput, LogActionRequest,
+        RememberRequest, SearchRequest,
     },
     time,
 };
@@ -67,7 +67,7 @@ pub(crate) struct Fact {
 pub(crate) struct LogEntry {
     pub(crate) idempotency_key: String,
     pub(crate) namespace: String,
-    pub(crate) action: &'static str,
+    pub(crate) action: String,
     pub(crate) summary: String,
     pub(crate) details: serde_json::Value,
     pub(crate) run_id: String,
@@ -84,22 +84,43 @@ impl Memory {
         Self { connector }
     }
 
-    /// The best of what is known about a query, in at most so many tokens, without what lies in
-    /// `exclude_session`.
+    /// The best of what is known about a query, in at most so many tokens.
     pub(crate) async fn recall(
         &self,
         namespace: &str,
         query: &str,
         token_budget: u32,
-        exclude_session: &str,
     ) -> Result<Recalled, PeerError> {
-        let request = BuildContextRequest {
+        self.context(BuildContextRequest {
             namespace: namespace.to_owned(),
             query: cut(query, QUERY_BYTES).to_owned(),
             token_budget,
-            exclude_session: exclude_session.to_owned(),
             ..BuildContextRequest::default()
-        };
+        })
+        .await
+    }
+
+    /// What agents who begin a session with nothing in mind have to know, with what is found for the
+    /// goal, in at most so many tokens, without what lies in `session` itself.
+    pub(crate) async fn begin(
+        &self,
+        namespace: &str,
+        goal: &str,
+        token_budget: u32,
+        session: &str,
+    ) -> Result<Recalled, PeerError> {
+        self.context(BuildContextRequest {
+            namespace: namespace.to_owned(),
+            query: cut(goal, QUERY_BYTES).to_owned(),
+            token_budget,
+            exclude_session: session.to_owned(),
+            profile: ContextProfile::SessionStart.into(),
+            ..BuildContextRequest::default()
+        })
+        .await
+    }
+
+    async fn context(&self, request: BuildContextRequest) -> Result<Recalled, PeerError> {
         let mut client = self.connector.memory();
         let response = bounded(client.build_context(request)).await?;
         let citations = response.citations.into_iter().map(|citation| {
@@ -145,7 +166,7 @@ impl Memory {
             namespace: entry.namespace,
             idempotency_key: entry.idempotency_key,
             actor: "service:orchestrator".to_owned(),
-            action: entry.action.to_owned(),
+            action: entry.action,
             summary: entry.summary,
             details_json: entry.details.to_string(),
             run_id: entry.run_id,

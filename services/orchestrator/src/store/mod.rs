@@ -8,6 +8,7 @@ mod outputs;
 mod rows;
 mod runs;
 mod steps;
+mod untold;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::{
 pub(crate) use instructions::Instructions;
 pub(crate) use leases::Claim;
 pub(crate) use steps::Begun;
+pub(crate) use untold::Untold;
 
 /// The longest one question may take, with getting a connection: a store that is slower than
 /// that counts as away.

@@ -3,11 +3,15 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row};
 
-use super::{Store, events::append, lock_owned, rows, within};
+use super::{Store, events::append, lock_owned, rows, untold::tell_later, within};
 use crate::{
     error::Error,
     run::{Ending, Event, EventKind, NewEvent, NewRun, OwnerId, Run, RunId, RunState, now},
+    text::{excerpt, one_line},
 };
+
+/// A goal or an error in a line of the log, in bytes.
+const SUMMARY_BYTES: usize = 160;
 
 impl Store {
     /// Journals a run, unless its key was used before: then gives that run and `true`.
@@ -61,6 +65,8 @@ impl Store {
             }
             let started = NewEvent::new(EventKind::RunStarted, &new.goal);
             append(&mut tx, new.id, &[started], new.created_at).await?;
+            let summary = format!("works on: {}", brief(&new.goal));
+            tell_later(&mut tx, new.id, "run.started", &summary).await?;
             let run = read(&mut tx, new.id).await?;
             tx.commit().await?;
             Ok((run, false))
@@ -106,6 +112,8 @@ impl Store {
             }
             let cancelled = NewEvent::new(EventKind::RunCancelled, "cancelled on request");
             let events = end(&mut tx, id, RunState::Cancelled, "", "", cancelled).await?;
+            let summary = format!("cancelled on request: {}", brief(&run.goal));
+            tell_later(&mut tx, id, "run.cancelled", &summary).await?;
             let run = read(&mut tx, id).await?;
             tx.commit().await?;
             Ok((run, events))
@@ -148,6 +156,8 @@ impl Store {
             .await?;
             let resumed = NewEvent::new(EventKind::Resumed, "taken up again on request");
             let events = append(&mut tx, id, &[resumed], now()).await?;
+            let summary = format!("works again on: {}", brief(&run.goal));
+            tell_later(&mut tx, id, "run.resumed", &summary).await?;
             let run = read(&mut tx, id).await?;
             tx.commit().await?;
             Ok((run, events))
@@ -171,6 +181,7 @@ impl Store {
                     end(&mut tx, id, RunState::Succeeded, answer, "", event).await?
                 }
                 Ending::Failed(error) => {
+                    tell_later(&mut tx, id, "run.failed", &brief(error)).await?;
                     let event = NewEvent::new(EventKind::RunFailed, error);
                     end(&mut tx, id, RunState::Failed, "", error, event).await?
                 }
@@ -180,6 +191,10 @@ impl Store {
         })
         .await
     }
+}
+
+fn brief(text: &str) -> String {
+    excerpt(&one_line(text), SUMMARY_BYTES)
 }
 
 async fn used_key(connection: &mut PgConnection, key: Option<&str>) -> Result<Option<Run>, Error> {

@@ -231,3 +231,39 @@ async fn five_runs_at_once_all_finish_and_share_the_places() {
     }
     assert_eq!(world.inference.peak(), 3);
 }
+
+#[tokio::test]
+async fn the_log_is_told_in_order_what_happens_to_a_run() {
+    let world = World::new().await;
+    let client = world.client();
+    let told = |run: &str| {
+        let prefix = format!("told/{run}/");
+        let written = world.memory.written();
+        let mut told: Vec<(u64, String)> = written
+            .iter()
+            .filter_map(|(key, written)| {
+                let action = written.content.split(' ').next()?.to_owned();
+                Some((key.strip_prefix(&prefix)?.parse().ok()?, action))
+            })
+            .collect();
+        told.sort_unstable();
+        told.into_iter().map(|(_, action)| action).collect::<Vec<_>>()
+    };
+    world.inference.set(|script| script.pause = Duration::from_secs(600));
+    let run = start(&client, "Tell of trams").await;
+    until("a model call", async || !world.inference.chats().is_empty()).await;
+    let request = CancelRunRequest { run_id: run.clone() };
+    client.clone().cancel_run(request).await.unwrap();
+    until("the log", async || told(&run) == ["run.started", "run.cancelled"]).await;
+    world.inference.set(|script| script.pause = Duration::ZERO);
+    client.clone().resume_run(ResumeRunRequest { run_id: run.clone() }).await.unwrap();
+    ended(&client, &run, RunState::Succeeded).await;
+    // That it finished is written after all that.
+    assert_eq!(told(&run), ["run.started", "run.cancelled", "run.resumed"]);
+    assert!(world.memory.written().contains_key(&format!("{run}/remember/log")));
+
+    world.inference.set(|script| script.answer = |_| String::new());
+    let run = start(&client, "Tell of ferries").await;
+    ended(&client, &run, RunState::Failed).await;
+    until("the log", async || told(&run) == ["run.started", "run.failed"]).await;
+}

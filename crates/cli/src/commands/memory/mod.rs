@@ -1,6 +1,8 @@
 //! `alina memory`.
 
+mod archive;
 mod bank;
+mod context;
 mod correct;
 mod forget;
 mod graph;
@@ -61,6 +63,7 @@ impl Asked {
                 };
                 search(self.memory, request, self.output).await
             }
+            Memory::Context(wish) => self.context(wish).await,
             Memory::Remember { text } => self.remember(text).await,
             Memory::Fact {
                 subject,
@@ -105,6 +108,8 @@ impl Asked {
             Memory::Bank(Bank::Export { folder }) => self.export(&folder).await,
             Memory::Actions { run } => self.actions(run).await,
             Memory::Verify { position, hash } => self.verify(position, hash).await,
+            Memory::Export(wish) => self.give_out(wish).await,
+            Memory::Import { file } => self.take_in(&file).await,
             Memory::Stats => self.stats().await,
         }
     }

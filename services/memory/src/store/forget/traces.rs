@@ -27,8 +27,14 @@ pub(super) async fn exports(
     ids: &[Uuid],
 ) -> Result<Vec<Export>, MemoryError> {
     let rows = sqlx::query(
-        "SELECT at, count(*) AS items FROM exported JOIN exports ON exports.id = export_id
-          WHERE item_id = ANY($1) GROUP BY exports.id, at ORDER BY exports.id DESC LIMIT $2",
+        "SELECT at, items FROM exports JOIN LATERAL (
+           SELECT CASE WHEN whole
+                    THEN (SELECT count(*) FROM items
+                           WHERE items.id = ANY($1) AND recorded_at <= exports.at)
+                    ELSE (SELECT count(*) FROM exported
+                           WHERE export_id = exports.id AND item_id = ANY($1)) END AS items
+         ) AS held ON items > 0
+          ORDER BY exports.id DESC LIMIT $2",
     )
     .bind(ids)
     .bind(MOST_TOLD)

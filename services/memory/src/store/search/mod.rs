@@ -90,7 +90,7 @@ pub struct Scope {
 /// The part of every search that says where to look; its parameters are $1 to $4. $3 holds the time
 /// of which it is, since when it is known if that is not now, and any time if stale facts are left
 /// out.
-const SCOPE: &str = "namespace = $1 AND kind = ANY($2)
+pub(super) const SCOPE: &str = "namespace = $1 AND kind = ANY($2)
     AND (($3::timestamptz[])[2] IS NOT NULL
          OR (retracted_at IS NULL
              AND (kind <> 2 OR (valid_from <= ($3::timestamptz[])[1]
@@ -101,7 +101,7 @@ const SCOPE: &str = "namespace = $1 AND kind = ANY($2)
          OR NOT stale(namespace, id, ($3::timestamptz[])[1], ($3::timestamptz[])[3]))
     AND ($4 = '' OR session <> $4)";
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, PgArguments>;
+pub(super) type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, PgArguments>;
 
 impl Scope {
     /// All kinds, now.
@@ -119,7 +119,7 @@ impl Scope {
     }
 
     /// Binds the parameters of [`SCOPE`].
-    fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
+    pub(super) fn bind<'q>(&'q self, query: Query<'q>) -> Query<'q> {
         let kinds: Vec<i16> = self.kinds.iter().map(|kind| kind.number()).collect();
         let view = self.view();
         let fresh = (!self.include_stale).then(|| view.known());

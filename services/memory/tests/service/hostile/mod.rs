@@ -1,6 +1,6 @@
 //! Bad input, in every field of text of every request: clear errors, and nothing leaks.
 
-mod raw;
+pub(crate) mod raw;
 mod requests;
 
 use alina_proto::{

@@ -55,16 +55,16 @@ impl Decoder for Raw {
 
 /// Sends bytes.
 #[derive(Debug, Clone)]
-pub(super) struct RawClient(Channel);
+pub(crate) struct RawClient(Channel);
 
 impl RawClient {
-    pub(super) async fn to(url: &str) -> Self {
+    pub(crate) async fn to(url: &str) -> Self {
         let endpoint = Endpoint::from_shared(url.to_owned()).expect("an address");
         Self(endpoint.connect().await.expect("the service listens"))
     }
 
     /// All the answer's messages, one after the other.
-    pub(super) async fn call(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
+    pub(crate) async fn call(&self, method: &str, request: Bytes) -> Result<Bytes, Status> {
         let mut grpc = Grpc::new(self.0.clone()).max_decoding_message_size(1 << 28);
         grpc.ready().await.expect("the service listens");
         let path = format!("/alina.memory.v1.MemoryService/{method}").parse().expect("a path");

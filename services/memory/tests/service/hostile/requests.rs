@@ -2,9 +2,9 @@
 
 use alina_proto::memory::v1::{
     BankDocument, BuildContextRequest, DescribeEntityRequest, Episode, ExplainRequest,
-    ExportBankRequest, ForgetRequest, GetEntityRequest, GetStatsRequest, ImportBankRequest,
-    ListActionsRequest, LogActionRequest, NeighborsRequest, PathRequest, RememberRequest,
-    RestoreRequest, RetractRequest, ReviseRequest, SearchRequest, TimelineRequest,
+    ExportBankRequest, ExportNamespaceRequest, ForgetRequest, GetEntityRequest, GetStatsRequest,
+    ImportBankRequest, ListActionsRequest, LogActionRequest, NeighborsRequest, PathRequest,
+    RememberRequest, RestoreRequest, RetractRequest, ReviseRequest, SearchRequest, TimelineRequest,
     VerifyActionsRequest, WatchRequest, forget_request::Target,
 };
 use bytes::Bytes;
@@ -95,6 +95,9 @@ pub(super) fn base(method: &str) -> Vec<u8> {
             ImportBankRequest { namespace: namespace(), documents: vec![document] }.encode_to_vec()
         }
         "ExportBank" => ExportBankRequest { namespace: namespace() }.encode_to_vec(),
+        "ExportNamespace" => {
+            ExportNamespaceRequest { namespace: namespace(), ..Default::default() }.encode_to_vec()
+        }
         "GetStats" => GetStatsRequest { namespace: namespace() }.encode_to_vec(),
         _ => panic!("{method} is new: give it a request here that is served"),
     }
