@@ -1,5 +1,6 @@
 //! What is remembered, without regard to where it is stored.
 
+pub mod bank;
 pub mod belief;
 pub mod context;
 pub mod fusion;
