@@ -24,7 +24,10 @@ use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
 use uuid::Uuid;
 
 pub use actions::{Action, ActionFilter};
-pub use bank::Document;
+pub use bank::{
+    BankCounts, Conflict, Document, DocumentState, EditWish, Edited, Imported, Listed, Settled,
+    Tracked,
+};
 pub use batch::Outcomes;
 pub use belief::Seen;
 pub use changes::Change;

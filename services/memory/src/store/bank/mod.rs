@@ -1,205 +1,114 @@
 //! The memory bank's documents and their sections.
+//!
+//! Whoever changes a document holds the lock of beliefs: two would each compare with what was before
+//! both.
 
-use std::collections::HashMap;
+mod conflicts;
+mod edit;
+mod import;
+mod reading;
+mod sync;
 
-use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row};
-use uuid::Uuid;
 
-use super::{
-    Store, belief::note_staleness, changes::Changes, insert_item, new_id, now, tenant::lock_beliefs,
+pub use self::{
+    conflicts::Conflict,
+    edit::{EditWish, Edited},
+    import::Imported,
+    reading::{BankCounts, Document, DocumentState, Listed},
+    sync::{Settled, Tracked},
 };
+use self::{conflicts::set_aside, import::Import};
+use super::{Store, tenant::lock_beliefs};
 use crate::{
     error::MemoryError,
-    knowledge::{Item, Kind, Namespace, belief::ChangeKind, markdown},
+    knowledge::{
+        Namespace,
+        bank::step::{Step, Stored, step},
+    },
 };
 
-/// A markdown document.
-#[derive(Debug, Clone)]
-pub struct Document {
-    /// Relative.
-    pub path: String,
-    /// Markdown.
-    pub content: String,
-}
-
-/// What an import changed, in sections.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Under headings that were not there.
-    pub added: u32,
-    /// Other text under the same heading.
-    pub changed: u32,
-    /// Gone.
-    pub removed: u32,
-    /// As they were.
-    pub unchanged: u32,
-}
+/// How long whoever writes a file is thought not to have seen what was written there before, unless
+/// he has some of it, in seconds.
+const UNSEEN_SECONDS: f64 = 5.0;
 
 impl Store {
-    /// Takes documents in, in one transaction; sections that are the same stay untouched.
+    /// Takes documents in, in one transaction; sections that are the same stay untouched. What
+    /// agents edited since the import before is merged, and set aside where it does not fit.
     pub async fn import(
         &self,
         namespace: &Namespace,
         documents: Vec<Document>,
     ) -> Result<Imported, MemoryError> {
         let mut transaction = self.begin(namespace).await?;
-        // One import at a time: two would each compare with what was before both.
         lock_beliefs(&mut transaction, namespace).await?;
-        let at = now();
-        let mut import = Import { at, ..Import::default() };
-        for document in documents {
-            import.one(&mut transaction, namespace, &document).await?;
+        let mut import = Import::begin();
+        for Document { path, content: file } in documents {
+            let stored = stored(&mut transaction, namespace, &path).await?;
+            let content = match step(Some(&file), stored.as_ref()) {
+                Step::TakeIn { content } => content,
+                // The copy is older than what agents made of it.
+                Step::Write => {
+                    stored.as_ref().map_or_else(|| file.clone(), |at| at.content.clone())
+                }
+                Step::SetAside => {
+                    set_aside(&mut transaction, namespace, &path, stored.as_ref(), import.at)
+                        .await?;
+                    file.clone()
+                }
+                Step::Rest | Step::Note | Step::Remove => file.clone(),
+            };
+            // What is in the folder's file is not changed by a copy from elsewhere.
+            let base = match stored {
+                Some(Stored { base, on_disk: true, .. }) => base,
+                _ => Some(file),
+            };
+            sqlx::query(
+                "INSERT INTO documents (namespace, path, content, imported_at, base)
+                 VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (namespace, path) DO UPDATE
+                   SET content = $3, imported_at = $4, base = $5, removed_at = NULL",
+            )
+            .bind(&namespace.0)
+            .bind(&path)
+            .bind(&content)
+            .bind(import.at)
+            .bind(base)
+            .execute(&mut *transaction)
+            .await?;
+            import.sections(&mut transaction, namespace, &path, &content).await?;
         }
-        let Import { imported, removed, mut changes, .. } = import;
-        note_staleness(&mut transaction, &removed, &[], at, &mut changes).await?;
-        changes.finish(&mut transaction, namespace, at).await?;
+        let imported = import.finish(&mut transaction, namespace).await?;
         transaction.commit().await?;
         Ok(imported)
     }
-
-    /// All documents, by path.
-    pub async fn documents(&self, namespace: &Namespace) -> Result<Vec<Document>, MemoryError> {
-        let rows =
-            sqlx::query("SELECT path, content FROM documents WHERE namespace = $1 ORDER BY path")
-                .bind(&namespace.0)
-                .fetch_all(&mut *self.read(namespace).await?)
-                .await?;
-        rows.iter()
-            .map(|row| Ok(Document { path: row.try_get(0)?, content: row.try_get(1)? }))
-            .collect()
-    }
 }
 
-/// An import on its way.
-#[derive(Default)]
-struct Import {
-    at: DateTime<Utc>,
-    imported: Imported,
-    removed: Vec<Uuid>,
-    changes: Changes,
-}
-
-impl Import {
-    async fn one(
-        &mut self,
-        connection: &mut PgConnection,
-        namespace: &Namespace,
-        document: &Document,
-    ) -> Result<(), MemoryError> {
-        sqlx::query(
-            "INSERT INTO documents VALUES ($1, $2, $3, $4)
-             ON CONFLICT (namespace, path) DO UPDATE SET content = $3, imported_at = $4",
-        )
-        .bind(&namespace.0)
-        .bind(&document.path)
-        .bind(&document.content)
-        .bind(self.at)
-        .execute(&mut *connection)
-        .await?;
-
-        let mut known = known_sections(connection, namespace, &document.path).await?;
-        let sections = markdown::sections(&document.content);
-        let mut fresh = Vec::new();
-        for (position, section) in (0_i32..).zip(sections) {
-            let text = section.text();
-            let alike = known.get_mut(&section.heading);
-            let same = alike.and_then(|of_heading| {
-                let at = of_heading.iter().position(|(_, known)| *known == text)?;
-                Some(of_heading.swap_remove(at).0)
-            });
-            match same {
-                Some(id) => {
-                    self.imported.unchanged += 1;
-                    sqlx::query("UPDATE sections SET position = $2 WHERE id = $1")
-                        .bind(id)
-                        .bind(position)
-                        .execute(&mut *connection)
-                        .await?;
-                }
-                None => fresh.push((position, section.heading, text)),
-            }
-        }
-        for (position, heading, text) in fresh {
-            let old = known.get_mut(&heading).and_then(Vec::pop);
-            match old {
-                Some((id, _)) => {
-                    self.imported.changed += 1;
-                    self.remove(connection, id).await?;
-                }
-                None => self.imported.added += 1,
-            }
-            self.add(connection, namespace, (&document.path, position, &heading), text).await?;
-        }
-        for (id, _) in known.into_values().flatten() {
-            self.imported.removed += 1;
-            self.remove(connection, id).await?;
-        }
-        Ok(())
-    }
-
-    /// The row stays, as what was known until now.
-    async fn remove(&mut self, connection: &mut PgConnection, id: Uuid) -> Result<(), MemoryError> {
-        sqlx::query("UPDATE items SET retracted_at = $2, reason = 'imported anew' WHERE id = $1")
-            .bind(id)
-            .bind(self.at)
-            .execute(connection)
-            .await?;
-        self.removed.push(id);
-        self.changes.note(ChangeKind::Retracted, id, Kind::Section);
-        Ok(())
-    }
-
-    async fn add(
-        &mut self,
-        connection: &mut PgConnection,
-        namespace: &Namespace,
-        (path, position, heading): (&str, i32, &str),
-        text: String,
-    ) -> Result<(), MemoryError> {
-        let item = Item {
-            id: new_id(),
-            kind: Kind::Section,
-            text,
-            source: path.to_owned(),
-            actor: "memory-bank".to_owned(),
-            session: String::new(),
-            valid_from: self.at,
-            valid_to: None,
-            recorded_at: self.at,
-        };
-        insert_item(connection, namespace, &item).await?;
-        sqlx::query("INSERT INTO sections VALUES ($1, $2, $3, $4, $5)")
-            .bind(item.id)
-            .bind(&namespace.0)
-            .bind(path)
-            .bind(position)
-            .bind(heading)
-            .execute(connection)
-            .await?;
-        self.changes.note(ChangeKind::Recorded, item.id, Kind::Section);
-        Ok(())
-    }
-}
-
-/// Ids and texts by heading.
-async fn known_sections(
+/// A document as it is, unless it was removed.
+async fn stored(
     connection: &mut PgConnection,
     namespace: &Namespace,
     path: &str,
-) -> Result<HashMap<String, Vec<(Uuid, String)>>, MemoryError> {
-    let rows = sqlx::query(
-        "SELECT id, heading, text FROM sections JOIN items USING (id)
-          WHERE sections.namespace = $1 AND path = $2 AND retracted_at IS NULL ORDER BY position DESC",
+) -> Result<Option<Stored>, MemoryError> {
+    let row = sqlx::query(
+        "SELECT content, base, on_disk, writing,
+                CASE WHEN written_at > clock_timestamp() - make_interval(secs => $3)
+                     THEN before END AS before
+           FROM documents WHERE namespace = $1 AND path = $2 AND removed_at IS NULL",
     )
     .bind(&namespace.0)
     .bind(path)
-    .fetch_all(connection)
+    .bind(UNSEEN_SECONDS)
+    .fetch_optional(connection)
     .await?;
-    let mut known: HashMap<String, Vec<_>> = HashMap::new();
-    for row in rows {
-        let of_heading = known.entry(row.try_get("heading")?).or_default();
-        of_heading.push((row.try_get("id")?, row.try_get("text")?));
-    }
-    Ok(known)
+    row.map(|row| {
+        Ok(Stored {
+            content: row.try_get("content")?,
+            base: row.try_get("base")?,
+            on_disk: row.try_get("on_disk")?,
+            writing: row.try_get("writing")?,
+            before: row.try_get("before")?,
+        })
+    })
+    .transpose()
 }
