@@ -16,12 +16,14 @@
 //!
 //! - `knowledge`: what is remembered, how a question is understood and candidates are ranked, how a
 //!   context is packed, how markdown falls into sections
+//! - `bank`: the files of a folder, kept in step with documents
 //! - `store`: SQL, and only SQL
 //! - `cache`: Redis, never the only copy
 
 pub mod config;
 pub mod knowledge;
 
+mod bank;
 mod cache;
 pub mod error;
 mod grpc;
@@ -38,6 +40,7 @@ use tokio::sync::Notify;
 use tonic::service::Routes;
 
 use crate::{
+    bank::Bank,
     cache::Cache,
     config::MemoryConfig,
     error::MemoryError,
@@ -73,12 +76,20 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
         store: store.clone(),
         inference: inference.clone(),
         written: Arc::clone(&written),
-        metrics,
+        metrics: metrics.clone(),
     };
     let shutdown = ctx.shutdown.clone();
     ctx.spawn("vectors", async move {
         shutdown.run_until_cancelled(vectors.run()).await;
     });
+
+    let (bank, keeper) = Bank::new(&ctx.config.bank, store.clone(), metrics, Arc::clone(&written));
+    if let Some(keeper) = keeper {
+        let shutdown = ctx.shutdown.clone();
+        ctx.spawn("bank", async move {
+            shutdown.run_until_cancelled(keeper.run()).await;
+        });
+    }
 
     let (kept, shutdown) = (store.clone(), ctx.shutdown.clone());
     ctx.spawn("changes", async move {
@@ -93,7 +104,7 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
     let intake = Intake::new(store.clone(), Arc::clone(&written), ctx.shutdown.clone());
     let recall = Recall { store: store.clone(), inference };
     let service =
-        MemoryServiceServer::new(Grpc { store, recall, cache, written, watchers, intake })
+        MemoryServiceServer::new(Grpc { store, recall, cache, written, watchers, intake, bank })
             .max_decoding_message_size(MAX_REQUEST_BYTES)
             .max_encoding_message_size(MAX_REQUEST_BYTES);
     Ok(Routes::new(service))
