@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::memory::{Bank, Forget, ForgetTarget, Memory, MemoryArguments, Times};
+pub(crate) use self::memory::{Bank, Edit, Forget, ForgetTarget, Memory, MemoryArguments, Times};
 
 /// Your own agents on your own machine.
 #[derive(Debug, Parser)]
