@@ -113,7 +113,7 @@ async fn check(kept: &Kept, person: &Person, agent: &Agent) {
             in_file || is_aside || person.deleted.contains(line),
             "{line} is lost; {listed:?}\n{files:?}"
         );
-        kept_aside += u32::from(!in_file && is_aside);
+        kept_aside += u32::from(!in_file && is_aside && !person.deleted.contains(line));
     }
     for (path, file) in &files {
         let stored = content(&kept.memory, path).await;
