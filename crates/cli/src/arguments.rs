@@ -7,8 +7,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::memory::{
-    Bank, Context as MemoryContext, Export as MemoryExport, ExportFormat, Forget, ForgetTarget,
-    Memory, MemoryArguments, Profile, Times,
+    Bank, Context as MemoryContext, Edit, Export as MemoryExport, ExportFormat, Forget,
+    ForgetTarget, Memory, MemoryArguments, Profile, Times,
 };
 
 /// Your own agents on your own machine.

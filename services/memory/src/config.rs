@@ -12,11 +12,38 @@ pub struct MemoryConfig {
     pub cache_seconds: u64,
     /// How long Redis may take before the database is asked instead, in milliseconds.
     pub cache_timeout_ms: u64,
+    /// The folder whose markdown files are kept in step with documents.
+    pub bank: BankConfig,
+}
+
+/// A folder of markdown files and the documents of a namespace, kept in step both ways.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BankConfig {
+    /// The folder; nothing is watched or written while it is empty.
+    pub folder: String,
+    /// Whose documents.
+    pub namespace: String,
+    /// How long a file must have been left alone before it is read, in milliseconds.
+    pub settle_ms: u64,
+    /// How often all files are looked at, whether or not the system told of a change, in seconds.
+    pub scan_seconds: u64,
+}
+
+impl Default for BankConfig {
+    fn default() -> Self {
+        Self {
+            folder: String::new(),
+            namespace: "default".to_owned(),
+            settle_ms: 60,
+            scan_seconds: 5,
+        }
+    }
 }
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { cache_seconds: 60, cache_timeout_ms: 100 }
+        Self { cache_seconds: 60, cache_timeout_ms: 100, bank: BankConfig::default() }
     }
 }
 
@@ -26,5 +53,14 @@ impl Section for MemoryConfig {
         check.that(seconds, "cache_seconds", "must be 1 to 86400");
         let millis = (1..=5_000).contains(&self.cache_timeout_ms);
         check.that(millis, "cache_timeout_ms", "must be 1 to 5000");
+        let name = &self.bank.namespace;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+        let named = (1..=64).contains(&name.len()) && name.chars().all(plain);
+        let rule = "must be 1 to 64 letters, digits and any of - _ . :";
+        check.that(named, "bank.namespace", rule);
+        let settle = (1..=10_000).contains(&self.bank.settle_ms);
+        check.that(settle, "bank.settle_ms", "must be 1 to 10000");
+        let scan = (1..=3_600).contains(&self.bank.scan_seconds);
+        check.that(scan, "bank.scan_seconds", "must be 1 to 3600");
     }
 }

@@ -60,6 +60,45 @@ pub enum MemoryError {
         "the namespace `{0}` is not empty: a namespace is taken in where there is none of that name"
     )]
     NamespaceNotEmpty(String),
+    /// A document or section is not as the agent saw it.
+    #[error("`{0}` has changed since it was read: read it again and edit what is there now")]
+    StaleEdit(String),
+    /// What is there was not seen.
+    #[error("base_etag is required to replace what is there: read `{0}` first")]
+    BaseRequired(String),
+    /// No section stands under the headings.
+    #[error("`{path}` has no section of these headings; it has: {headings}")]
+    NoSection {
+        /// Of the document.
+        path: String,
+        /// What there is.
+        headings: String,
+    },
+    /// Several do.
+    #[error("`{path}` has {count} sections of these headings: name those above them, too")]
+    AmbiguousSection {
+        /// Of the document.
+        path: String,
+        /// How many.
+        count: usize,
+    },
+    /// The following sections would become code.
+    #[error("must close every block of code it opens")]
+    OpenCode,
+    /// Larger than a document may be.
+    #[error("the document would be larger than 1 MiB")]
+    DocumentTooLarge,
+    /// More documents than there may be.
+    #[error("there are {0} documents already: edit one of them")]
+    TooManyDocuments(i64),
+    /// A person has to deal with conflicts first.
+    #[error(
+        "`{0}` has too many conflicts that nobody has dealt with; see `alina memory bank status`"
+    )]
+    InConflict(String),
+    /// Files of the namespace are not watched.
+    #[error("no folder is kept in step with this namespace: set memory.bank in config.yaml")]
+    NotWatched,
     /// What was stored with a key cannot be read any more.
     #[error("the answer stored for a key cannot be read: {0}")]
     StoredAnswer(#[from] serde_json::Error),

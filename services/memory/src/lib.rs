@@ -17,12 +17,14 @@
 //! - `knowledge`: what is remembered, how a question is understood and candidates are ranked, how a
 //!   context or a session's brief is packed, how markdown falls into sections, how a namespace becomes
 //!   a file (`archive`) or a graph for other programs
+//! - `bank`: the files of a folder, kept in step with documents
 //! - `store`: SQL, and only SQL
 //! - `cache`: Redis, never the only copy
 
 pub mod config;
 pub mod knowledge;
 
+mod bank;
 mod cache;
 pub mod error;
 mod grpc;
@@ -39,6 +41,7 @@ use tokio::sync::Notify;
 use tonic::service::Routes;
 
 use crate::{
+    bank::Bank,
     cache::Cache,
     config::MemoryConfig,
     error::MemoryError,
@@ -74,12 +77,20 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
         store: store.clone(),
         inference: inference.clone(),
         written: Arc::clone(&written),
-        metrics,
+        metrics: metrics.clone(),
     };
     let shutdown = ctx.shutdown.clone();
     ctx.spawn("vectors", async move {
         shutdown.run_until_cancelled(vectors.run()).await;
     });
+
+    let (bank, keeper) = Bank::new(&ctx.config.bank, store.clone(), metrics, Arc::clone(&written));
+    if let Some(keeper) = keeper {
+        let shutdown = ctx.shutdown.clone();
+        ctx.spawn("bank", async move {
+            shutdown.run_until_cancelled(keeper.run()).await;
+        });
+    }
 
     let (kept, shutdown) = (store.clone(), ctx.shutdown.clone());
     ctx.spawn("changes", async move {
@@ -102,6 +113,7 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
         watchers,
         intake,
         archives,
+        bank,
     })
     .max_decoding_message_size(MAX_REQUEST_BYTES)
     .max_encoding_message_size(MAX_REQUEST_BYTES);

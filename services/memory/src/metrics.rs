@@ -6,6 +6,9 @@
 //! | `alina_memory_cache_left_alone` | gauge | |
 //! | `alina_memory_vectors_total` | counter | |
 //! | `alina_memory_awaiting_vectors` | gauge | |
+//! | `alina_memory_bank_total` | counter | step (taken_in, written, set_aside, late) |
+//! | `alina_memory_bank_conflicts` | gauge | |
+//! | `alina_memory_bank_problems` | gauge | |
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -20,6 +23,13 @@ pub struct Looked {
     pub result: &'static str,
 }
 
+/// What became of a document or its file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct BankStep {
+    /// taken_in (or noted), written, set_aside or late: written by a person into what was replaced.
+    pub step: &'static str,
+}
+
 /// The handles.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -31,6 +41,12 @@ pub struct Metrics {
     pub vectors: Counter,
     /// Items without a vector at the last look.
     pub awaiting_vectors: Gauge,
+    /// What was done to keep documents and files in step.
+    pub bank: Family<BankStep, Counter>,
+    /// Agents' edits set aside at the last look.
+    pub bank_conflicts: Gauge,
+    /// Files that could not be kept in step at the last look.
+    pub bank_problems: Gauge,
 }
 
 impl Metrics {
@@ -41,6 +57,9 @@ impl Metrics {
             cache_left_alone: Gauge::default(),
             vectors: Counter::default(),
             awaiting_vectors: Gauge::default(),
+            bank: Family::default(),
+            bank_conflicts: Gauge::default(),
+            bank_problems: Gauge::default(),
         };
         registry.register("alina_memory_cache", "Looks into the cache", this.cache.clone());
         registry.register(
@@ -53,6 +72,21 @@ impl Metrics {
             "alina_memory_awaiting_vectors",
             "Items without a vector yet",
             this.awaiting_vectors.clone(),
+        );
+        registry.register(
+            "alina_memory_bank",
+            "What was done to keep documents and files in step",
+            this.bank.clone(),
+        );
+        registry.register(
+            "alina_memory_bank_conflicts",
+            "Edits of agents that are set aside",
+            this.bank_conflicts.clone(),
+        );
+        registry.register(
+            "alina_memory_bank_problems",
+            "Files that cannot be kept in step",
+            this.bank_problems.clone(),
         );
         this
     }

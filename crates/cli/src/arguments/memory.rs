@@ -282,6 +282,50 @@ pub(crate) enum Bank {
         /// The folder; made when absent.
         folder: PathBuf,
     },
+    /// The documents, how they stand to their files, conflicts, and files that cannot be kept in step.
+    Status,
+    /// A document, one section of it, or what is set aside in a conflict file.
+    Show {
+        /// Its path, for example progress.md.
+        path: String,
+        /// The heading of a section, and those above it before it; may be given several times.
+        #[arg(long)]
+        section: Vec<String>,
+    },
+    /// Edit a document or a section, as agents do; what a person edits in the file is kept.
+    Edit(Edit),
+    /// Look at the folder's files now, and wait until documents and files are in step.
+    Sync {
+        /// Take it as deleted what is not there, even when there is no file at all.
+        #[arg(long)]
+        accept_deletions: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Edit {
+    /// Its path, for example progress.md; made when there is none.
+    pub(crate) path: String,
+    /// The heading of a section, and those above it before it; may be given several times.
+    #[arg(long)]
+    pub(crate) section: Vec<String>,
+    #[command(flatten)]
+    pub(crate) text: EditText,
+    /// Why, for the log.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+}
+
+/// One of them; - reads standard input.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct EditText {
+    /// This instead of what is there.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) replace: Option<String>,
+    /// This behind what is there.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) append: Option<String>,
 }
 
 /// A day, which begins at midnight UTC, or a time.

@@ -187,6 +187,26 @@ async fn what_is_remembered_is_found_through_a_real_memory() {
     let exported = std::fs::read_to_string(copy.join("progress.md")).unwrap();
     assert!(exported.contains("The suite stands."), "{exported}");
 
+    let edited = output({
+        let mut command = alina(config, "memory bank edit progress.md --section Progress --append");
+        command.arg("- it is fast");
+        command
+    });
+    assert!(edited.await.status.success());
+    let shown = human(config, "memory bank show progress.md --section Progress").await;
+    assert_eq!(shown, "The suite stands.\n- it is fast\n");
+    let edited = json(config, "memory bank edit new.md --replace text").await;
+    assert_eq!(edited["created"], true, "{edited}");
+    let edited = json(config, "memory bank edit new.md --replace other").await;
+    assert_eq!(edited["created"], false, "what is there is replaced: {edited}");
+    let status = json(config, "memory bank status").await;
+    assert_eq!(status["documents"][1]["path"], "progress.md", "{status}");
+    assert_eq!(status["documents"][1]["state"], "no_file", "{status}");
+    let table = human(config, "memory bank status").await;
+    assert!(table.contains("no folder is kept in step") && table.contains("new.md"), "{table}");
+    let sync = output(alina(config, "memory bank sync")).await;
+    assert!(text(&sync.stderr).contains("BANK_NOT_WATCHED"), "{sync:?}");
+
     let stats = json(config, "memory stats").await;
     assert_eq!(stats["episodes"], 1, "{stats}");
 

@@ -16,7 +16,11 @@ use uuid::Uuid;
 
 use crate::{
     knowledge::{
-        Item, Kind, Namespace, NewEpisode, NewFact, belief, ranking::Found, signals::NAMES,
+        Item, Kind, Namespace, NewEpisode, NewFact,
+        bank::{LARGEST, LEARNED},
+        belief,
+        ranking::Found,
+        signals::NAMES,
     },
     recall::Doubts,
     store::{Document, Entity, Scope},
@@ -27,10 +31,6 @@ const MAX_NAME_BYTES: usize = 512;
 const MAX_FACTS: usize = 256;
 const MAX_GROUNDS: usize = 64;
 const MAX_DOCUMENTS: usize = 256;
-const MAX_DOCUMENT_BYTES: usize = 1 << 20;
-
-/// What was learned since the documents were written.
-pub(super) const LEARNED_PATH: &str = "learned.md";
 
 pub(super) fn short(text: &str, field: impl Into<String>, bad: &mut Violations) {
     let fits = text.len() <= MAX_NAME_BYTES && !text.contains('\0');
@@ -203,8 +203,7 @@ pub(super) fn checked_documents(
             !document.path.starts_with('/') && !document.path.split('/').any(|p| p == "..");
         bad.check(inside, at("path"), "must be relative and without ..");
         bad.check(paths.insert(&document.path), at("path"), "must not be given twice");
-        let content =
-            document.content.len() <= MAX_DOCUMENT_BYTES && !document.content.contains('\0');
+        let content = document.content.len() <= LARGEST && !document.content.contains('\0');
         bad.check(content, at("content"), "must be at most 1 MiB without NUL");
     }
     bad.finish()?;
@@ -282,5 +281,5 @@ pub(super) fn learned(items: &[Item]) -> Option<BankDocument> {
         }
     }
     let any = items.iter().any(|item| matches!(item.kind, Kind::Fact | Kind::Episode));
-    any.then(|| BankDocument { path: LEARNED_PATH.to_owned(), content })
+    any.then(|| BankDocument { path: LEARNED.to_owned(), content })
 }

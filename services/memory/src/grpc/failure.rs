@@ -25,6 +25,23 @@ pub(super) fn failure(error: MemoryError) -> Status {
         MemoryError::Retracted(_) => status::error(Code::FailedPrecondition, "RETRACTED", message),
         MemoryError::EndsBeforeItBegins(_) => refused("valid_to", &message),
         MemoryError::TooManyAliases(_) => refused("add_aliases", &message),
+        MemoryError::StaleEdit(_) => status::error(Code::Aborted, "STALE_EDIT", message),
+        MemoryError::BaseRequired(_) => refused("base_etag", &message),
+        MemoryError::NoSection { path, .. } => {
+            status::resource(Code::NotFound, "NOT_FOUND", "section", path, message)
+        }
+        MemoryError::AmbiguousSection { .. } => refused("heading", &message),
+        MemoryError::OpenCode => refused("edit", &message),
+        MemoryError::DocumentTooLarge => refused("edit", &message),
+        MemoryError::TooManyDocuments(_) => {
+            status::error(Code::ResourceExhausted, "TOO_MANY_DOCUMENTS", message)
+        }
+        MemoryError::InConflict(_) => {
+            status::error(Code::FailedPrecondition, "IN_CONFLICT", message)
+        }
+        MemoryError::NotWatched => {
+            status::error(Code::FailedPrecondition, "BANK_NOT_WATCHED", message)
+        }
         MemoryError::SequenceGone { .. } => {
             status::error(Code::OutOfRange, "SEQUENCE_GONE", message)
         }

@@ -57,6 +57,8 @@ impl Grpc {
     pub(super) async fn forgotten(&self, request: ForgetRequest) -> Result<ForgetResponse, Status> {
         let (namespace, wish) = checked(request)?;
         let forgotten = self.store.forget(&namespace, &wish).await.map_err(failure)?;
+        // Files of what is forgotten are to go.
+        self.bank.changed(&namespace);
         let caches_cleared = !wish.dry_run && self.cache.clear(&namespace).await;
         Ok(response(forgotten, caches_cleared))
     }

@@ -1,6 +1,7 @@
 //! The wire: requests are checked here, failures become statuses here.
 
 mod archive;
+mod bank;
 mod cached;
 mod context;
 mod convert;
@@ -34,15 +35,16 @@ use self::convert::{
 };
 use self::{cached::When, facts::checked_view, failure::failure, log::checked_action};
 use crate::{
+    bank::Bank,
     cache::Cache,
-    knowledge::Kind,
+    knowledge::{Kind, bank::LEARNED},
     recall::Recall,
     store::{Key, Scope, Store},
 };
 
 const MAX_QUERY_BYTES: usize = 8_192;
-/// What `learned.md` shows.
-const LEARNED: i64 = 200;
+/// So much does `learned.md` show.
+const MOST_LEARNED: i64 = 200;
 
 pub(crate) use self::{archive::Archives, stream::Intake, watch::Watchers};
 
@@ -54,6 +56,7 @@ pub(crate) struct Grpc {
     pub(crate) watchers: Watchers,
     pub(crate) intake: Intake,
     pub(crate) archives: Archives,
+    pub(crate) bank: Bank,
 }
 
 #[tonic::async_trait]
@@ -156,6 +159,7 @@ impl MemoryService for Grpc {
         let (namespace, documents) = checked_documents(request.into_inner())?;
         let imported = self.store.import(&namespace, documents).await.map_err(failure)?;
         self.written.notify_one();
+        self.bank.changed(&namespace);
         Ok(Response::new(ImportBankResponse {
             sections_added: imported.added,
             sections_changed: imported.changed,
@@ -175,11 +179,11 @@ impl MemoryService for Grpc {
         let documents = self.store.documents(&namespace).await.map_err(failure)?;
         let mut documents: Vec<BankDocument> = documents
             .into_iter()
-            .filter(|document| document.path != convert::LEARNED_PATH)
+            .filter(|document| document.path != LEARNED)
             .map(|document| BankDocument { path: document.path, content: document.content })
             .collect();
         let kinds = vec![Kind::Episode, Kind::Fact];
-        let scope = Scope { kinds, ..Scope::everything(namespace, LEARNED) };
+        let scope = Scope { kinds, ..Scope::everything(namespace, MOST_LEARNED) };
         let recent = self.store.recent(&scope).await.map_err(failure)?;
         documents.extend(learned(&recent));
         let ids: Vec<Uuid> = recent.iter().map(|item| item.id).collect();
@@ -201,6 +205,34 @@ impl MemoryService for Grpc {
         self.taken_in(requests.into_inner()).await.map(Response::new)
     }
 
+    async fn list_documents(
+        &self,
+        request: Request<wire::ListDocumentsRequest>,
+    ) -> Result<Response<wire::ListDocumentsResponse>, Status> {
+        self.documents_listed(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_document(
+        &self,
+        request: Request<wire::GetDocumentRequest>,
+    ) -> Result<Response<wire::GetDocumentResponse>, Status> {
+        self.document_given(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn edit_document(
+        &self,
+        request: Request<wire::EditDocumentRequest>,
+    ) -> Result<Response<wire::EditDocumentResponse>, Status> {
+        self.document_edited(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn sync_bank(
+        &self,
+        request: Request<wire::SyncBankRequest>,
+    ) -> Result<Response<wire::SyncBankResponse>, Status> {
+        self.bank_synced(request.into_inner()).await.map(Response::new)
+    }
+
     async fn get_stats(
         &self,
         request: Request<GetStatsRequest>,
@@ -209,6 +241,7 @@ impl MemoryService for Grpc {
         let namespace = checked_namespace(&request.into_inner().namespace, &mut bad);
         bad.finish()?;
         let counts = self.store.counts(&namespace).await.map_err(failure)?;
+        let bank = self.store.bank_counts(&namespace).await.map_err(failure)?;
         let [episodes, facts, entities, sections] = counts.items.map(i64::unsigned_abs);
         Ok(Response::new(GetStatsResponse {
             episodes,
@@ -218,6 +251,8 @@ impl MemoryService for Grpc {
             actions: counts.actions.unsigned_abs(),
             awaiting_vectors: counts.awaiting_vectors.unsigned_abs(),
             cache_available: self.cache.is_available().await,
+            documents: bank.documents.unsigned_abs(),
+            bank_conflicts: bank.conflicts.unsigned_abs(),
         }))
     }
 

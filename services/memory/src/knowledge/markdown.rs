@@ -32,7 +32,7 @@ pub fn sections(document: &str) -> Vec<Section> {
     let mut body = String::new();
     let mut in_code = false;
     for line in document.lines() {
-        if line.trim_start().starts_with("```") {
+        if fences(line) {
             in_code = !in_code;
         }
         match heading(line).filter(|_| !in_code) {
@@ -51,7 +51,13 @@ pub fn sections(document: &str) -> Vec<Section> {
     sections
 }
 
-fn heading(line: &str) -> Option<(usize, &str)> {
+/// Whether a block of code begins or ends there.
+pub(super) fn fences(line: &str) -> bool {
+    line.trim_start().starts_with("```")
+}
+
+/// The level and the title of a heading.
+pub(super) fn heading(line: &str) -> Option<(usize, &str)> {
     let level = line.bytes().take_while(|byte| *byte == b'#').count();
     let title = line.get(level..)?.strip_prefix(' ')?.trim().trim_end_matches('#').trim();
     ((1..=6).contains(&level) && !title.is_empty()).then_some((level, title))

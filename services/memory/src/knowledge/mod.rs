@@ -1,6 +1,7 @@
 //! What is remembered, without regard to where it is stored.
 
 pub mod archive;
+pub mod bank;
 pub mod belief;
 pub mod brief;
 pub mod context;

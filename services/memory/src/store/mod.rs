@@ -29,7 +29,10 @@ use uuid::Uuid;
 pub use crate::knowledge::DIMENSIONS;
 pub use actions::{Action, ActionFilter};
 pub use archive::{Begun, Import, TakenIn};
-pub use bank::Document;
+pub use bank::{
+    BankCounts, Conflict, Document, DocumentState, EditWish, Edited, Imported, Listed, Settled,
+    Tracked,
+};
 pub use batch::Outcomes;
 pub use belief::Seen;
 pub use brief::{Material, Needed};

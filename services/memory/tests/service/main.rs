@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod bank;
 mod belief;
 mod caching;
 mod finding;

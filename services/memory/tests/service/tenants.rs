@@ -2,7 +2,10 @@
 
 use alina_proto::{
     Service,
-    memory::v1::{BankDocument, ImportBankRequest, LogActionRequest, RememberRequest},
+    memory::v1::{
+        BankDocument, EditDocumentRequest, ImportBankRequest, LogActionRequest, RememberRequest,
+        edit_document_request::Edit,
+    },
 };
 use alina_testkit::Suite;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -10,7 +13,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use crate::{Memory, episode, fact, memory, remember};
 
 /// Every table that holds what belongs to a namespace, and the column that says to which.
-const TABLES: [(&str, &str); 17] = [
+const TABLES: [(&str, &str); 18] = [
     ("items", "namespace"),
     ("versions", "namespace"),
     ("histories", "namespace"),
@@ -20,6 +23,7 @@ const TABLES: [(&str, &str); 17] = [
     ("grounds", "namespace"),
     ("documents", "namespace"),
     ("sections", "namespace"),
+    ("bank_conflicts", "namespace"),
     ("actions", "namespace"),
     ("chains", "namespace"),
     ("idempotency_keys", "namespace"),
@@ -52,9 +56,20 @@ async fn fill(memory: &Memory, namespace: &str) {
         ..LogActionRequest::default()
     };
     memory.clone().log_action(log).await.unwrap();
-    let document = BankDocument { path: "a.md".to_owned(), content: "# A\nb\n".to_owned() };
-    let bank = ImportBankRequest { namespace: namespace.clone(), documents: vec![document] };
-    memory.clone().import_bank(bank).await.unwrap();
+    let bank = |content: &str| {
+        let document = BankDocument { path: "a.md".to_owned(), content: content.to_owned() };
+        ImportBankRequest { namespace: namespace.clone(), documents: vec![document] }
+    };
+    memory.clone().import_bank(bank("# A\nb\n")).await.unwrap();
+    let edit = EditDocumentRequest {
+        namespace: namespace.clone(),
+        path: "a.md".to_owned(),
+        edit: Some(Edit::Append("one".to_owned())),
+        ..Default::default()
+    };
+    memory.clone().edit_document(edit).await.unwrap();
+    // Against what was edited.
+    memory.clone().import_bank(bank("# A\nb\nanother\n")).await.unwrap();
     let export = alina_proto::memory::v1::ExportBankRequest { namespace };
     memory.clone().export_bank(export).await.unwrap();
 }

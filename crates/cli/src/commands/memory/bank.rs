@@ -77,8 +77,17 @@ fn read_markdown(root: &Path, folder: &Path, found: &mut Vec<BankDocument>) -> R
         } else if path.extension().is_some_and(|extension| extension == "md") {
             let content = std::fs::read_to_string(&path).map_err(|error| wrong(&path, &error))?;
             let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+            if is_conflict(&name) {
+                continue;
+            }
             found.push(BankDocument { path: name, content });
         }
     }
     Ok(())
+}
+
+/// Whether it is a file that the service set aside, and no document.
+fn is_conflict(name: &str) -> bool {
+    let mark = name.strip_suffix(".md").and_then(|stem| stem.rsplit_once(".conflict-"));
+    mark.is_some_and(|(_, hash)| hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
 }

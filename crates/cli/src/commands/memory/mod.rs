@@ -4,6 +4,7 @@ mod archive;
 mod bank;
 mod context;
 mod correct;
+mod documents;
 mod forget;
 mod graph;
 mod log;
@@ -106,6 +107,10 @@ impl Asked {
             Memory::Watch { after, until_now } => self.watch(after, until_now).await,
             Memory::Bank(Bank::Import { folder }) => self.import(&folder).await,
             Memory::Bank(Bank::Export { folder }) => self.export(&folder).await,
+            Memory::Bank(Bank::Status) => self.status().await,
+            Memory::Bank(Bank::Show { path, section }) => self.show(path, &section).await,
+            Memory::Bank(Bank::Edit(edit)) => self.edit(edit).await,
+            Memory::Bank(Bank::Sync { accept_deletions }) => self.sync(accept_deletions).await,
             Memory::Actions { run } => self.actions(run).await,
             Memory::Verify { position, hash } => self.verify(position, hash).await,
             Memory::Export(wish) => self.give_out(wish).await,
@@ -165,6 +170,8 @@ impl Asked {
             "actions": stats.actions,
             "awaiting_vectors": stats.awaiting_vectors,
             "cache_available": stats.cache_available,
+            "documents": stats.documents,
+            "bank_conflicts": stats.bank_conflicts,
         });
         self.output.show(&value, |out| {
             writeln!(

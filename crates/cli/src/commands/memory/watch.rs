@@ -51,7 +51,7 @@ impl Asked {
             match stream.message().await {
                 Ok(Some(change)) => {
                     (*after, *tries) = (change.sequence, 0);
-                    self.show(&change)?;
+                    self.show_change(&change)?;
                 }
                 Ok(None) => return Ok(Ok(())),
                 Err(status) => return Ok(Err(status)),
@@ -59,7 +59,7 @@ impl Asked {
         }
     }
 
-    fn show(&self, change: &WatchResponse) -> Result<(), Failure> {
+    fn show_change(&self, change: &WatchResponse) -> Result<(), Failure> {
         let kind = change.kind().as_str_name().trim_start_matches("CHANGE_KIND_").to_lowercase();
         let item = change.item_kind().as_str_name().trim_start_matches("ITEM_KIND_").to_lowercase();
         self.output.json(&json!({

@@ -220,6 +220,7 @@ async fn delete(
         .await?;
     gone.extend(bare.into_iter().map(|id| (id, Kind::Entity)));
     if let Some(path) = &found.document {
+        traces::files(connection, namespace, path).await?;
         sqlx::query("DELETE FROM documents WHERE namespace = $1 AND path = $2")
             .bind(&namespace.0)
             .bind(path)

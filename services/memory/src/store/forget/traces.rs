@@ -131,7 +131,37 @@ pub(super) async fn keys(
     Ok(())
 }
 
-/// What still names what was forgotten: ids of episodes, facts and sections, paths of documents.
+/// Marks the files of a document, and of what of it was set aside, as to be deleted, and drops what is
+/// set aside. A file has what it had last, or what was being written into it.
+pub(super) async fn files(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+    path: &str,
+) -> Result<(), MemoryError> {
+    sqlx::query(
+        "INSERT INTO bank_forgotten (namespace, path, digest)
+         SELECT $1, path, sha256(convert_to(text, 'UTF8'))
+           FROM documents, unnest(ARRAY[content, base, writing]) AS text
+          WHERE namespace = $1 AND path = $2 AND on_disk AND text IS NOT NULL
+         UNION
+         SELECT $1, name, sha256(convert_to(content, 'UTF8')) FROM bank_conflicts
+          WHERE namespace = $1 AND path = $2 AND written
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(&namespace.0)
+    .bind(path)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM bank_conflicts WHERE namespace = $1 AND path = $2")
+        .bind(&namespace.0)
+        .bind(path)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// What still names what was forgotten: ids of episodes, facts and sections, paths of documents, names
+/// of conflicts.
 pub(super) async fn mentions(
     connection: &mut PgConnection,
     namespace: &Namespace,
@@ -141,7 +171,12 @@ pub(super) async fn mentions(
         "(SELECT id::text FROM items
            WHERE namespace = $1 AND kind <> 3 AND (text ~* $2 OR actor ~* $2) ORDER BY id LIMIT $3)
          UNION ALL
-         (SELECT path FROM documents WHERE namespace = $1 AND content ~* $2 ORDER BY path LIMIT $3)
+         (SELECT path FROM documents
+           WHERE namespace = $1 AND concat_ws(' ', content, base, before) ~* $2
+           ORDER BY path LIMIT $3)
+         UNION ALL
+         (SELECT name FROM bank_conflicts WHERE namespace = $1 AND content ~* $2
+           ORDER BY name LIMIT $3)
          LIMIT $3",
     );
     Ok(found.bind(&namespace.0).bind(pattern).bind(MOST_TOLD).fetch_all(connection).await?)

@@ -1,11 +1,12 @@
 //! A request of each method.
 
 use alina_proto::memory::v1::{
-    BankDocument, BuildContextRequest, DescribeEntityRequest, Episode, ExplainRequest,
-    ExportBankRequest, ExportNamespaceRequest, ForgetRequest, GetEntityRequest, GetStatsRequest,
-    ImportBankRequest, ListActionsRequest, LogActionRequest, NeighborsRequest, PathRequest,
-    RememberRequest, RestoreRequest, RetractRequest, ReviseRequest, SearchRequest, TimelineRequest,
-    VerifyActionsRequest, WatchRequest, forget_request::Target,
+    BankDocument, BuildContextRequest, DescribeEntityRequest, EditDocumentRequest, Episode,
+    ExplainRequest, ExportBankRequest, ExportNamespaceRequest, ForgetRequest, GetDocumentRequest,
+    GetEntityRequest, GetStatsRequest, ImportBankRequest, ListActionsRequest, ListDocumentsRequest,
+    LogActionRequest, NeighborsRequest, PathRequest, RememberRequest, RestoreRequest,
+    RetractRequest, ReviseRequest, SearchRequest, SyncBankRequest, TimelineRequest,
+    VerifyActionsRequest, WatchRequest, edit_document_request::Edit, forget_request::Target,
 };
 use bytes::Bytes;
 use prost::Message;
@@ -93,6 +94,22 @@ pub(super) fn base(method: &str) -> Vec<u8> {
         "ImportBank" => {
             let document = BankDocument { path: "a.md".to_owned(), content: "# A\nb\n".to_owned() };
             ImportBankRequest { namespace: namespace(), documents: vec![document] }.encode_to_vec()
+        }
+        "ListDocuments" => {
+            ListDocumentsRequest { namespace: namespace(), ..Default::default() }.encode_to_vec()
+        }
+        "GetDocument" => {
+            GetDocumentRequest { namespace: namespace(), path: "a.md".to_owned() }.encode_to_vec()
+        }
+        "EditDocument" => EditDocumentRequest {
+            namespace: namespace(),
+            path: "a.md".to_owned(),
+            edit: Some(Edit::Append("more".to_owned())),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "SyncBank" => {
+            SyncBankRequest { namespace: namespace(), ..Default::default() }.encode_to_vec()
         }
         "ExportBank" => ExportBankRequest { namespace: namespace() }.encode_to_vec(),
         "ExportNamespace" => {

@@ -1,4 +1,4 @@
-//! The memory bank's documents and their sections.
+//! A document's text becomes its sections.
 
 use std::collections::HashMap;
 
@@ -6,22 +6,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::{
-    Store, belief::note_staleness, changes::Changes, insert_item, new_id, now, tenant::lock_beliefs,
-};
 use crate::{
     error::MemoryError,
     knowledge::{Item, Kind, Namespace, belief::ChangeKind, markdown},
+    store::{belief::note_staleness, changes::Changes, insert_item, new_id, now},
 };
-
-/// A markdown document.
-#[derive(Debug, Clone)]
-pub struct Document {
-    /// Relative.
-    pub path: String,
-    /// Markdown.
-    pub content: String,
-}
 
 /// What an import changed, in sections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,72 +25,44 @@ pub struct Imported {
     pub unchanged: u32,
 }
 
-impl Store {
-    /// Takes documents in, in one transaction; sections that are the same stay untouched.
-    pub async fn import(
-        &self,
-        namespace: &Namespace,
-        documents: Vec<Document>,
-    ) -> Result<Imported, MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        // One import at a time: two would each compare with what was before both.
-        lock_beliefs(&mut transaction, namespace).await?;
-        let at = now();
-        let mut import = Import { at, ..Import::default() };
-        for document in documents {
-            import.one(&mut transaction, namespace, &document).await?;
-        }
-        let Import { imported, removed, mut changes, .. } = import;
-        note_staleness(&mut transaction, &removed, &[], at, &mut changes).await?;
-        changes.finish(&mut transaction, namespace, at).await?;
-        transaction.commit().await?;
-        Ok(imported)
-    }
-
-    /// All documents, by path.
-    pub async fn documents(&self, namespace: &Namespace) -> Result<Vec<Document>, MemoryError> {
-        let rows =
-            sqlx::query("SELECT path, content FROM documents WHERE namespace = $1 ORDER BY path")
-                .bind(&namespace.0)
-                .fetch_all(&mut *self.read(namespace).await?)
-                .await?;
-        rows.iter()
-            .map(|row| Ok(Document { path: row.try_get(0)?, content: row.try_get(1)? }))
-            .collect()
-    }
-}
-
-/// An import on its way.
+/// Documents on their way in, in one transaction.
 #[derive(Default)]
-struct Import {
-    at: DateTime<Utc>,
+pub(super) struct Import {
+    pub(super) at: DateTime<Utc>,
     imported: Imported,
     removed: Vec<Uuid>,
     changes: Changes,
 }
 
 impl Import {
-    async fn one(
+    pub(super) fn begin() -> Self {
+        Self { at: now(), ..Self::default() }
+    }
+
+    /// Notes what became stale and what changed.
+    pub(super) async fn finish(
+        self,
+        connection: &mut PgConnection,
+        namespace: &Namespace,
+    ) -> Result<Imported, MemoryError> {
+        let Self { at, imported, removed, mut changes } = self;
+        note_staleness(connection, &removed, &[], at, &mut changes).await?;
+        changes.finish(connection, namespace, at).await?;
+        Ok(imported)
+    }
+
+    /// The document at `path`, which has a row, has this `content` now; sections that are the same
+    /// stay untouched.
+    pub(super) async fn sections(
         &mut self,
         connection: &mut PgConnection,
         namespace: &Namespace,
-        document: &Document,
+        path: &str,
+        content: &str,
     ) -> Result<(), MemoryError> {
-        sqlx::query(
-            "INSERT INTO documents VALUES ($1, $2, $3, $4)
-             ON CONFLICT (namespace, path) DO UPDATE SET content = $3, imported_at = $4",
-        )
-        .bind(&namespace.0)
-        .bind(&document.path)
-        .bind(&document.content)
-        .bind(self.at)
-        .execute(&mut *connection)
-        .await?;
-
-        let mut known = known_sections(connection, namespace, &document.path).await?;
-        let sections = markdown::sections(&document.content);
+        let mut known = known_sections(connection, namespace, path).await?;
         let mut fresh = Vec::new();
-        for (position, section) in (0_i32..).zip(sections) {
+        for (position, section) in (0_i32..).zip(markdown::sections(content)) {
             let text = section.text();
             let alike = known.get_mut(&section.heading);
             let same = alike.and_then(|of_heading| {
@@ -111,11 +72,14 @@ impl Import {
             match same {
                 Some(id) => {
                     self.imported.unchanged += 1;
-                    sqlx::query("UPDATE sections SET position = $2 WHERE id = $1")
-                        .bind(id)
-                        .bind(position)
-                        .execute(&mut *connection)
-                        .await?;
+                    sqlx::query(
+                        "UPDATE sections SET position = $3 WHERE namespace = $1 AND id = $2",
+                    )
+                    .bind(&namespace.0)
+                    .bind(id)
+                    .bind(position)
+                    .execute(&mut *connection)
+                    .await?;
                 }
                 None => fresh.push((position, section.heading, text)),
             }
@@ -125,26 +89,35 @@ impl Import {
             match old {
                 Some((id, _)) => {
                     self.imported.changed += 1;
-                    self.remove(connection, id).await?;
+                    self.remove(connection, namespace, id).await?;
                 }
                 None => self.imported.added += 1,
             }
-            self.add(connection, namespace, (&document.path, position, &heading), text).await?;
+            self.add(connection, namespace, (path, position, &heading), text).await?;
         }
         for (id, _) in known.into_values().flatten() {
             self.imported.removed += 1;
-            self.remove(connection, id).await?;
+            self.remove(connection, namespace, id).await?;
         }
         Ok(())
     }
 
     /// The row stays, as what was known until now.
-    async fn remove(&mut self, connection: &mut PgConnection, id: Uuid) -> Result<(), MemoryError> {
-        sqlx::query("UPDATE items SET retracted_at = $2, reason = 'imported anew' WHERE id = $1")
-            .bind(id)
-            .bind(self.at)
-            .execute(connection)
-            .await?;
+    async fn remove(
+        &mut self,
+        connection: &mut PgConnection,
+        namespace: &Namespace,
+        id: Uuid,
+    ) -> Result<(), MemoryError> {
+        sqlx::query(
+            "UPDATE items SET retracted_at = $3, reason = 'imported anew'
+              WHERE namespace = $1 AND id = $2",
+        )
+        .bind(&namespace.0)
+        .bind(id)
+        .bind(self.at)
+        .execute(connection)
+        .await?;
         self.removed.push(id);
         self.changes.note(ChangeKind::Retracted, id, Kind::Section);
         Ok(())
@@ -189,8 +162,10 @@ async fn known_sections(
     path: &str,
 ) -> Result<HashMap<String, Vec<(Uuid, String)>>, MemoryError> {
     let rows = sqlx::query(
-        "SELECT id, heading, text FROM sections JOIN items USING (id)
-          WHERE sections.namespace = $1 AND path = $2 AND retracted_at IS NULL ORDER BY position DESC",
+        "SELECT sections.id, heading, text
+           FROM sections JOIN items ON items.namespace = $1 AND items.id = sections.id
+          WHERE sections.namespace = $1 AND path = $2 AND retracted_at IS NULL
+          ORDER BY position DESC",
     )
     .bind(&namespace.0)
     .bind(path)
