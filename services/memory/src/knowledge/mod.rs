@@ -2,6 +2,7 @@
 
 pub mod belief;
 pub mod context;
+pub mod extraction;
 pub mod fusion;
 pub mod log;
 pub mod markdown;
