@@ -246,6 +246,7 @@ impl MemoryService for Grpc {
         let namespace = checked_namespace(&request.into_inner().namespace, &mut bad);
         bad.finish()?;
         let counts = self.store.counts(&namespace).await.map_err(failure)?;
+        let (waiting, rules, model) = self.store.extraction(&namespace).await.map_err(failure)?;
         let [episodes, facts, entities, sections] = counts.items.map(i64::unsigned_abs);
         Ok(Response::new(GetStatsResponse {
             episodes,
@@ -255,6 +256,9 @@ impl MemoryService for Grpc {
             actions: counts.actions.unsigned_abs(),
             awaiting_vectors: counts.awaiting_vectors.unsigned_abs(),
             cache_available: self.cache.is_available().await,
+            awaiting_extraction: waiting.unsigned_abs(),
+            rules: Some(rules.into()),
+            model: Some(model.into()),
         }))
     }
 

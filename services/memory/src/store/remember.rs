@@ -35,12 +35,12 @@ pub struct Remembered {
 
 /// Where facts come from and of when they are.
 #[derive(Default)]
-struct Origin {
-    source: String,
-    actor: String,
-    session: String,
-    happened: DateTime<Utc>,
-    episode: Option<Uuid>,
+pub(super) struct Origin {
+    pub(super) source: String,
+    pub(super) actor: String,
+    pub(super) session: String,
+    pub(super) happened: DateTime<Utc>,
+    pub(super) episode: Option<Uuid>,
 }
 
 impl Origin {
@@ -112,7 +112,7 @@ impl Store {
 
 /// Writes facts, lets them end others, and marks what became stale; gives their ids and those that
 /// are stale from the start.
-async fn write_facts(
+pub(super) async fn write_facts(
     connection: &mut PgConnection,
     namespace: &Namespace,
     origin: &Origin,

@@ -4,6 +4,7 @@
 
 mod belief;
 mod caching;
+mod extracting;
 mod finding;
 mod forgetting;
 mod graph;
