@@ -18,20 +18,23 @@ use crate::{
 pub(crate) use self::model::{Model, ModelBudget};
 
 /// Episodes read at once.
-const BATCH: i64 = 128;
+const BATCH: i64 = 64;
 /// Of those that state something so many are written in one transaction: it holds the namespace's
 /// beliefs, and whoever corrects them waits.
 const WRITTEN_AT_ONCE: usize = 8;
 /// How often it is looked for episodes when there were none.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// At least so long is rested after a batch, and three times as long as it took: those who write and
-/// ask come first.
+/// After a batch is rested, twice as long as it took within these bounds: those who write and ask come
+/// first.
 const REST: Duration = Duration::from_millis(10);
-const REST_TIMES: u32 = 3;
+const LONGEST_REST: Duration = Duration::from_secs(1);
+const REST_TIMES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How often old costs are dropped.
 const DROP_EVERY: Duration = Duration::from_secs(3_600);
+/// How often it is counted how many wait, and who waits in vain is dismissed.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// The background task of the rules.
 pub(crate) struct Rules {
@@ -49,7 +52,14 @@ impl Rules {
         let mut pause = FIRST_PAUSE;
         let mut after = String::new();
         let mut dropped = Instant::now();
+        let mut counted: Option<Instant> = None;
         loop {
+            if counted.is_none_or(|at| at.elapsed() > COUNT_EVERY) {
+                counted = Some(Instant::now());
+                if let Err(error) = self.count().await {
+                    told(&error);
+                }
+            }
             if dropped.elapsed() > DROP_EVERY {
                 dropped = Instant::now();
                 if let Err(error) = self.store.drop_old_costs().await {
@@ -61,11 +71,11 @@ impl Rules {
                 Ok(Some(namespace)) => {
                     after = namespace.0;
                     pause = FIRST_PAUSE;
-                    tokio::time::sleep((begun.elapsed() * REST_TIMES).max(REST)).await;
+                    rest(begun).await;
                 }
                 // All namespaces have had their turn.
                 Ok(None) if !after.is_empty() => after.clear(),
-                Ok(None) => tokio::time::sleep(LOOK_EVERY).await,
+                Ok(None) => self.resolve().await,
                 Err(error) => {
                     told(&error);
                     tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
@@ -75,17 +85,26 @@ impl Rules {
         }
     }
 
+    /// Looks for entities that may be one, when there is nothing else to do.
+    async fn resolve(&self) {
+        let begun = Instant::now();
+        match self.store.suggest_merges().await {
+            Ok(1..) => rest(begun).await,
+            Ok(0) => tokio::time::sleep(LOOK_EVERY).await,
+            Err(error) => {
+                told(&error);
+                tokio::time::sleep(LONGEST_PAUSE).await;
+            }
+        }
+    }
+
     /// Reads some episodes of the namespace after `after`; gives its name, or nothing when none wait.
     async fn batch(&self, after: &str) -> Result<Option<Namespace>, MemoryError> {
-        if !self.allowed && !self.then_model {
-            self.store.dismiss_waiting(Tier::Rules).await?;
+        if self.off() {
             return Ok(None);
         }
         let next = self.store.next_waiting(Tier::Rules, after, BATCH).await?;
-        let Some((namespace, waiting)) = next else {
-            self.metrics.awaiting(Tier::Rules, 0);
-            return Ok(None);
-        };
+        let Some((namespace, waiting)) = next else { return Ok(None) };
         let begun = Instant::now();
         let (stating, silent): (Vec<Concluded>, Vec<Concluded>) = waiting
             .into_iter()
@@ -100,9 +119,21 @@ impl Rules {
             let some = stating.by_ref().take(WRITTEN_AT_ONCE).collect();
             self.conclude(&namespace, some, std::mem::take(&mut micros)).await?;
         }
+        Ok(Some(namespace))
+    }
+
+    fn off(&self) -> bool {
+        !self.allowed && !self.then_model
+    }
+
+    /// Tells how many wait.
+    async fn count(&self) -> Result<(), MemoryError> {
+        if self.off() {
+            self.store.dismiss_waiting(Tier::Rules).await?;
+        }
         let waiting = self.store.count_waiting(Tier::Rules).await?;
         self.metrics.awaiting(Tier::Rules, waiting);
-        Ok(Some(namespace))
+        Ok(())
     }
 
     fn read(&self, episode: Waiting) -> Concluded {
@@ -128,6 +159,11 @@ impl Rules {
         self.metrics.extracted(Tier::Rules, Cost { episodes, facts, ..cost }, seconds);
         Ok(())
     }
+}
+
+/// After what was begun then.
+async fn rest(begun: Instant) {
+    tokio::time::sleep((begun.elapsed() * REST_TIMES).clamp(REST, LONGEST_REST)).await;
 }
 
 fn micros(since: Instant) -> i64 {

@@ -9,7 +9,10 @@ use super::{
     convert::{checked_name, checked_namespace, short},
     failure::failure,
 };
-use crate::{knowledge::resolution::{ALIKE, NEAR}, store::Suggestion};
+use crate::{
+    knowledge::resolution::{ALIKE, NEAR},
+    store::Suggestion,
+};
 
 impl Grpc {
     pub(super) async fn merged(

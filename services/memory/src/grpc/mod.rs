@@ -6,6 +6,7 @@ mod failure;
 mod forget;
 mod graph;
 mod log;
+mod merges;
 mod stream;
 mod watch;
 
@@ -267,6 +268,27 @@ impl MemoryService for Grpc {
         request: Request<wire::DescribeEntityRequest>,
     ) -> Result<Response<wire::DescribeEntityResponse>, Status> {
         self.described(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn merge_entities(
+        &self,
+        request: Request<wire::MergeEntitiesRequest>,
+    ) -> Result<Response<wire::MergeEntitiesResponse>, Status> {
+        self.merged(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn unmerge_entity(
+        &self,
+        request: Request<wire::UnmergeEntityRequest>,
+    ) -> Result<Response<wire::UnmergeEntityResponse>, Status> {
+        self.unmerged(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_merge_suggestions(
+        &self,
+        request: Request<wire::ListMergeSuggestionsRequest>,
+    ) -> Result<Response<wire::ListMergeSuggestionsResponse>, Status> {
+        self.suggested(request.into_inner()).await.map(Response::new)
     }
 
     async fn retract(

@@ -9,6 +9,7 @@ pub mod markdown;
 pub mod pool;
 pub mod question;
 pub mod ranking;
+pub mod resolution;
 pub mod signals;
 pub mod time;
 pub mod words;

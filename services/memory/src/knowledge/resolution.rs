@@ -1,5 +1,5 @@
-//! Whether two names stand for the same: certain when they differ in signs and case alone, else a
-//! suggestion for somebody who knows.
+//! Whether two names stand for the same: certain when they differ in signs, case and a company's form
+//! alone, or are long and misspelt; else a suggestion for somebody who knows.
 
 use super::words::words;
 
@@ -11,9 +11,8 @@ const LONG: usize = 10;
 pub const ALIKE: f64 = 0.5;
 /// The same for meanings: the cosine of the names' vectors.
 pub const NEAR: f64 = 0.8;
-/// What says what a company is, not which.
-const FORMS: [&str; 12] =
-    ["inc", "ltd", "llc", "gmbh", "ag", "sa", "lda", "corp", "co", "plc", "bv", "the"];
+/// What says of what form a company is, not which it is. Those that are names, too, are left out.
+const FORMS: [&str; 8] = ["inc", "ltd", "llc", "gmbh", "corp", "plc", "lda", "bv"];
 
 /// Something that a name may stand for.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,10 +59,11 @@ pub fn is_part(one: &str, other: &str) -> bool {
 }
 
 fn plain(name: &str) -> Vec<String> {
-    let words: Vec<String> = words(name).into_iter().map(|word| word.lower).collect();
-    let bare: Vec<String> =
-        words.iter().filter(|word| !FORMS.contains(&word.as_str())).cloned().collect();
-    if bare.is_empty() { words } else { bare }
+    let mut words: Vec<String> = words(name).into_iter().map(|word| word.lower).collect();
+    if words.len() > 1 && words.last().is_some_and(|last| FORMS.contains(&last.as_str())) {
+        words.pop();
+    }
+    words
 }
 
 /// "Falcon 9" is not "Falcon 1".
@@ -95,6 +95,7 @@ mod tests {
             ("Ana", known(&[("Anna", 0.9, 0)]), None),
             ("Boeing 737 Max", known(&[("Boeing 747 Max", 0.9, 0)]), None),
             ("Bea", known(&[("Bea Santos", 0.4, 0)]), None),
+            ("Ana Sa", known(&[("Ana", 0.6, 0)]), None),
             ("!!", known(&[("!?", 1.0, 0)]), None),
         ] {
             assert_eq!(certain(name, &candidates), which, "{name}");

@@ -218,7 +218,7 @@ impl Spot {
 
 /// Lets facts end where they were said to, where a functional fact of another object begins, or where
 /// it is said that they hold no longer, whichever is first; `no_longer_P` ends where P of the same
-/// object begins. Gives those that end at another time since.
+/// object begins. Entities that are merged are one. Gives those that end at another time since.
 pub(super) async fn settle(
     connection: &mut PgConnection,
     spot: &Spot,
@@ -227,10 +227,11 @@ pub(super) async fn settle(
     let plain = spot.predicate.strip_prefix(NO_LONGER).unwrap_or(&spot.predicate);
     let rows = sqlx::query(
         "WITH said AS MATERIALIZED (
-           SELECT id, coalesce(object_id::text, object) AS object, functional, stated_to,
-                  valid_from, valid_to, predicate
+           SELECT facts.id, coalesce(root_of(facts.namespace, object_id)::text, object) AS object,
+                  functional, stated_to, valid_from, valid_to, predicate
              FROM facts JOIN items USING (id)
-            WHERE subject_id = $1 AND predicate = ANY($2) AND retracted_at IS NULL),
+            WHERE subject_id IN (SELECT same_as(current_setting('alina.namespace'), $1))
+              AND predicate = ANY($2) AND retracted_at IS NULL),
          judged AS (
            SELECT id, valid_from, valid_to, least(stated_to, (
                     SELECT min(next.valid_from) FROM said AS next

@@ -1,6 +1,6 @@
 //! Episodes whose facts are to be extracted, what came of them, and what it cost.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Instant};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -100,7 +100,7 @@ pub struct Cost {
     pub refused: i64,
     /// Of the model, prompts included.
     pub tokens: i64,
-    /// Microseconds.
+    /// Microseconds, of reading and writing.
     pub micros: i64,
 }
 
@@ -159,6 +159,7 @@ impl Store {
         ask: bool,
         cost: Cost,
     ) -> Result<(i64, i64), MemoryError> {
+        let begun = Instant::now();
         let mut transaction = self.begin(namespace).await?;
         if concluded.iter().any(|one| !one.facts.is_empty()) {
             lock_beliefs(&mut transaction, namespace).await?;
@@ -186,12 +187,15 @@ impl Store {
                 session: episode.session,
                 happened: episode.happened,
                 episode: Some(episode.id),
+                extracted: true,
             };
             write_facts(&mut transaction, namespace, &origin, &facts, at, &mut changes).await?;
             written += i64::try_from(facts.len()).unwrap_or(0);
         }
         let episodes = i64::try_from(taken.len()).unwrap_or(i64::MAX);
-        let cost = Cost { episodes, facts: written, ..cost };
+        let micros = i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let micros = cost.micros.saturating_add(micros);
+        let cost = Cost { episodes, facts: written, micros, ..cost };
         note_cost(&mut transaction, namespace, tier, cost).await?;
         if !changes.is_empty() {
             changes.finish(&mut transaction, namespace, at).await?;

@@ -14,7 +14,10 @@ mod extraction;
 mod facts;
 mod forget;
 mod graph;
+mod groups;
+mod merges;
 mod remember;
+mod resolution;
 mod search;
 mod tenant;
 mod timeline;
@@ -36,6 +39,7 @@ pub use facts::KnownFact;
 pub use forget::{Export, Forgotten, Target, Wish};
 pub use graph::{Graph, Near, Route, Walk};
 pub use remember::Remembered;
+pub use resolution::Suggestion;
 pub use search::{Linked, Scope, Terms, weight};
 pub use timeline::{Period, Place, TimelineEntry};
 

@@ -71,7 +71,7 @@ pub(super) async fn resolved(
 
 impl Store {
     /// Looks for entities that new ones may be one with, and keeps the pairs; tells how many new ones
-    /// there were. Those whose name has no vector yet wait for it, unless `all` are wanted.
+    /// there were. Those whose name has no vector yet wait for it, but not for long.
     pub async fn suggest_merges(&self) -> Result<usize, MemoryError> {
         let rows = sqlx::query(
             "SELECT u.namespace, entity_id, name FROM unresolved u
@@ -105,7 +105,8 @@ impl Store {
             let part = is_part(&name, &called);
             let worth = trigram >= ALIKE || meaning >= NEAR || part;
             if worth {
-                keep(&mut transaction, namespace, (id, other), (trigram, meaning, part), at).await?;
+                keep(&mut transaction, namespace, (id, other), (trigram, meaning, part), at)
+                    .await?;
             }
         }
         sqlx::query("DELETE FROM unresolved WHERE namespace = $1 AND entity_id = $2")

@@ -9,6 +9,7 @@ mod finding;
 mod forgetting;
 mod graph;
 mod hostile;
+mod merging;
 mod reading;
 mod streaming;
 mod tenants;

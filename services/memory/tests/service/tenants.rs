@@ -2,7 +2,9 @@
 
 use alina_proto::{
     Service,
-    memory::v1::{BankDocument, ImportBankRequest, LogActionRequest, RememberRequest},
+    memory::v1::{
+        BankDocument, ImportBankRequest, LogActionRequest, MergeEntitiesRequest, RememberRequest,
+    },
 };
 use alina_testkit::Suite;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
@@ -10,12 +12,13 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use crate::{Memory, episode, fact, memory, remember};
 
 /// Every table that holds what belongs to a namespace, and the column that says to which.
-const TABLES: [(&str, &str); 17] = [
+const TABLES: [(&str, &str); 18] = [
     ("items", "namespace"),
     ("versions", "namespace"),
     ("histories", "namespace"),
     ("entities", "namespace"),
     ("names", "namespace"),
+    ("merges", "namespace"),
     ("facts", "namespace"),
     ("grounds", "namespace"),
     ("documents", "namespace"),
@@ -44,6 +47,10 @@ async fn fill(memory: &Memory, namespace: &str) {
         request.idempotency_key = city.to_owned();
         remember(memory, request.clone()).await;
     }
+    let (into, from) = ("Berlin".to_owned(), "Porto".to_owned());
+    let merge =
+        MergeEntitiesRequest { namespace: namespace.clone(), into, from, ..Default::default() };
+    memory.clone().merge_entities(merge).await.unwrap();
     let log = LogActionRequest {
         namespace: namespace.clone(),
         actor: "a".to_owned(),

@@ -69,7 +69,8 @@ fn quoted(line: &str) -> bool {
     // "Ana: I moved" is what Ana said, whoever gives it.
     let Some((before, after)) = bare.split_once(':') else { return false };
     let name = before.split_whitespace().count() <= 2
-        && before.chars().next().is_some_and(char::is_uppercase)
+        && before.split_whitespace().all(|word| word.starts_with(char::is_uppercase))
+        && !before.is_empty()
         && before.chars().all(|c| c.is_alphabetic() || c == ' ');
     name && after.starts_with(' ')
 }

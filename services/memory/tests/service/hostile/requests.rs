@@ -3,9 +3,10 @@
 use alina_proto::memory::v1::{
     BankDocument, BuildContextRequest, DescribeEntityRequest, Episode, ExplainRequest,
     ExportBankRequest, ForgetRequest, GetEntityRequest, GetStatsRequest, ImportBankRequest,
-    ListActionsRequest, LogActionRequest, NeighborsRequest, PathRequest, RememberRequest,
-    RestoreRequest, RetractRequest, ReviseRequest, SearchRequest, TimelineRequest,
-    VerifyActionsRequest, WatchRequest, forget_request::Target,
+    ListActionsRequest, ListMergeSuggestionsRequest, LogActionRequest, MergeEntitiesRequest,
+    NeighborsRequest, PathRequest, RememberRequest, RestoreRequest, RetractRequest, ReviseRequest,
+    SearchRequest, TimelineRequest, UnmergeEntityRequest, VerifyActionsRequest, WatchRequest,
+    forget_request::Target,
 };
 use bytes::Bytes;
 use prost::Message;
@@ -45,6 +46,21 @@ pub(super) fn base(method: &str) -> Vec<u8> {
         }
         "DescribeEntity" => {
             DescribeEntityRequest { namespace: namespace(), name: ana(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "MergeEntities" => MergeEntitiesRequest {
+            namespace: namespace(),
+            into: ana(),
+            from: ana(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "UnmergeEntity" => {
+            UnmergeEntityRequest { namespace: namespace(), name: ana(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "ListMergeSuggestions" => {
+            ListMergeSuggestionsRequest { namespace: namespace(), ..Default::default() }
                 .encode_to_vec()
         }
         "Retract" => RetractRequest { namespace: namespace(), id: id(), ..Default::default() }
