@@ -92,7 +92,7 @@ async fn what_is_stated_becomes_a_fact_that_rests_on_what_was_said() {
     assert_eq!(stats.model.unwrap().episodes, 0, "no model was asked");
 
     let porto = facts.iter().find(|fact| fact.object == "Porto").unwrap();
-    assert_eq!(porto.derived_from, [porto.episode_id.clone()]);
+    assert_eq!(porto.derived_from, std::slice::from_ref(&porto.episode_id));
     let explain = ExplainRequest { id: porto.id.clone(), ..ExplainRequest::default() };
     let reasons = memory.clone().explain(explain).await.unwrap().into_inner().reasons;
     assert_eq!(

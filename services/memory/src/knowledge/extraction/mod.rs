@@ -6,12 +6,14 @@
 //! - `guards`: which sentences state nothing
 //! - `phrase`: who and what is spoken of; `when`: since when it is true
 //! - `rules`: what is stated, clause by clause; `people` and `things` hold the rules
+//! - `lexicon`: the words these know
 //! - `vocabulary`: the predicates there are
 //! - `proposed`: facts that a model proposes, as far as the text bears them out
 //!
 //! How often it is right is measured by `tests`, over `cases.txt`.
 
 mod guards;
+mod lexicon;
 mod people;
 mod phrase;
 pub mod proposed;

@@ -1,6 +1,7 @@
 //! Rules about people: where they live and work, whom and what they like, who is whose.
 
 use super::{
+    lexicon::{BE, LANGUAGES, NO_TASTE, PETS, PLAYED, RELATIVES},
     phrase::{Cursor, Subject},
     rules::{Clause, fact, link, no_longer},
     when,
@@ -8,88 +9,6 @@ use super::{
 use crate::knowledge::NewFact;
 
 type Facts = Option<Vec<NewFact>>;
-
-/// Relatives that are told of as links from person to person, with their predicate.
-const RELATIVES: &[(&str, &str)] = &[
-    ("sister", "sister"),
-    ("brother", "brother"),
-    ("mother", "mother"),
-    ("mom", "mother"),
-    ("mum", "mother"),
-    ("father", "father"),
-    ("dad", "father"),
-    ("daughter", "daughter"),
-    ("son", "son"),
-    ("wife", "married_to"),
-    ("husband", "married_to"),
-    ("girlfriend", "partner"),
-    ("boyfriend", "partner"),
-    ("partner", "partner"),
-    ("boss", "boss"),
-    ("manager", "boss"),
-    ("friend", "friend"),
-];
-/// Animals that have names.
-pub(super) const PETS: &[&str] = &[
-    "dog", "cat", "rabbit", "parrot", "horse", "puppy", "kitten", "hamster", "turtle", "goldfish",
-];
-const LANGUAGES: &[&str] = &[
-    "english",
-    "portuguese",
-    "spanish",
-    "german",
-    "french",
-    "italian",
-    "dutch",
-    "polish",
-    "russian",
-    "ukrainian",
-    "mandarin",
-    "chinese",
-    "japanese",
-    "korean",
-    "arabic",
-    "hindi",
-    "turkish",
-    "greek",
-    "swedish",
-    "danish",
-    "norwegian",
-    "finnish",
-    "czech",
-    "catalan",
-];
-const PLAYED: &[&str] = &[
-    "guitar",
-    "piano",
-    "violin",
-    "drums",
-    "cello",
-    "flute",
-    "trumpet",
-    "saxophone",
-    "bass",
-    "clarinet",
-    "tennis",
-    "football",
-    "soccer",
-    "basketball",
-    "chess",
-    "golf",
-    "volleyball",
-    "hockey",
-    "rugby",
-    "badminton",
-    "cricket",
-    "handball",
-];
-/// Objects of taste that are nothing of their own.
-const NO_TASTE: &[&str] = &[
-    "idea", "way", "look", "sound", "fact", "part", "thing", "things", "stuff", "plan", "question",
-    "point", "work", "photo", "picture", "pic", "vibe", "feeling", "job", "answer", "moment",
-    "day",
-];
-const BE: &[&str] = &["is", "am", "are"];
 
 /// "my dog is called Rex", "my sister Bea …": the link, and what the rest of the clause says of them.
 pub(super) fn relative(clause: &Clause<'_>) -> Facts {
@@ -101,7 +20,7 @@ pub(super) fn relative(clause: &Clause<'_>) -> Facts {
         .find_map(|which| noun.strip_prefix(which))
         .unwrap_or(&noun);
     if noun == "name" && name.is_none() {
-        cursor.eat(&BE).then_some(())?;
+        cursor.eat(BE).then_some(())?;
         let called = cursor.name().filter(|_| cursor.ends(&[]))?;
         return Some(vec![fact(owner, "called", called)]);
     }
@@ -110,10 +29,10 @@ pub(super) fn relative(clause: &Clause<'_>) -> Facts {
     let named = match name {
         Some(name) => Some(name.clone()),
         None => {
-            let is = cursor.eat(&BE);
+            let is = cursor.eat(BE);
             let called = cursor.eat(&["called", "named"]);
             // "my dog is Rex" says what he is called, "my boss is Portuguese" does not.
-            let name = ((is && called) || (is && predicate.is_some())).then(|| cursor.name())?;
+            let name = (is && (called || predicate.is_some())).then(|| cursor.name())?;
             name.filter(|name| called || !is_people(name)).filter(|_| cursor.ends(&["in", "since"]))
         }
     }?;
@@ -152,7 +71,7 @@ pub(super) fn residence(clause: &Clause<'_>) -> Facts {
     let mut cursor = clause.cursor.clone();
     cursor.adverbs();
     let from = cursor.clone();
-    if (cursor.eat(&BE) && cursor.eat(&["from"]))
+    if (cursor.eat(BE) && cursor.eat(&["from"]))
         || (cursor.eat(&["comes", "come"]) && cursor.eat(&["from"]))
     {
         let place = place(&mut cursor)?;
@@ -160,7 +79,7 @@ pub(super) fn residence(clause: &Clause<'_>) -> Facts {
     }
     cursor = from;
     let mut perfect = false;
-    cursor.eat(&BE);
+    cursor.eat(BE);
     if cursor.eat(&["has", "have"]) {
         perfect = true;
         cursor.adverbs();
@@ -231,7 +150,7 @@ pub(super) fn work(clause: &Clause<'_>) -> Facts {
     let who = clause.who()?;
     let mut cursor = clause.cursor.clone();
     cursor.adverbs();
-    cursor.eat(&BE);
+    cursor.eat(BE);
     let perfect = cursor.eat(&["has", "have"]);
     cursor.adverbs();
     cursor.eat(&["been"]);
@@ -314,7 +233,7 @@ fn organisation(cursor: &mut Cursor<'_>) -> Option<String> {
 pub(super) fn birth(clause: &Clause<'_>) -> Facts {
     let mut cursor = clause.cursor.clone();
     if let Subject::Owned { owner, noun, name: None } = &clause.subject {
-        (noun == "birthday" && cursor.eat(&BE)).then_some(())?;
+        (noun == "birthday" && cursor.eat(BE)).then_some(())?;
         let day = when::day(cursor.rest(), clause.said, false)?;
         return Some(vec![fact(owner, "birthday", when::of_each_year(day))]);
     }
@@ -323,7 +242,7 @@ pub(super) fn birth(clause: &Clause<'_>) -> Facts {
         return born(who, clause, cursor);
     }
     cursor = clause.cursor.clone();
-    if cursor.eat(&["turned"]) || cursor.eat(&BE) {
+    if cursor.eat(&["turned"]) || cursor.eat(BE) {
         cursor.adverbs();
         let turned = clause.text.contains("turned");
         let age = cursor.word().parse::<u8>().ok().filter(|age| (1..=120).contains(age))?;
@@ -362,7 +281,7 @@ pub(super) fn marriage(clause: &Clause<'_>) -> Facts {
     let who = clause.who()?;
     let mut cursor = clause.cursor.clone();
     cursor.adverbs();
-    cursor.eat(&BE);
+    cursor.eat(BE);
     cursor.eat(&["got", "has", "have"]);
     cursor.eat(&["been"]);
     cursor.adverbs();
@@ -395,7 +314,7 @@ pub(super) fn taste(clause: &Clause<'_>) -> Facts {
         "dislikes"
     } else if cursor.eat(prefers) {
         "prefers"
-    } else if cursor.eat(&BE) && cursor.eat(&["a"]) {
+    } else if cursor.eat(BE) && cursor.eat(&["a"]) {
         cursor.eat(&["big", "huge", "great"]);
         cursor.eat_all(&["fan", "of"]).then_some("likes")?
     } else {
@@ -447,11 +366,11 @@ pub(super) fn abilities(clause: &Clause<'_>) -> Facts {
         let played = PLAYED.contains(&cursor.word()).then(|| cursor.word().to_owned())?;
         return Some(vec![fact(who, "plays", played)]);
     }
-    if cursor.eat(&BE) && cursor.eat(&["allergic"]) && cursor.eat(&["to"]) {
+    if cursor.eat(BE) && cursor.eat(&["allergic"]) && cursor.eat(&["to"]) {
         return Some(vec![fact(who, "allergic_to", cursor.noun(3)?)]);
     }
     cursor = first;
-    cursor.eat(&BE);
+    cursor.eat(BE);
     if cursor.eat(&["studies", "study", "studying"]) {
         let mut facts = Vec::new();
         if cursor.word() != "at" {

@@ -1,7 +1,7 @@
 //! Rules about things: what they are, cost and use, when they are, whose they are.
 
 use super::{
-    people::PETS,
+    lexicon::{BE, CURRENCIES, EVENTS, OPINIONS, OWNED, PETS, STATES},
     phrase::Subject,
     rules::{Clause, fact, link},
     when,
@@ -9,212 +9,6 @@ use super::{
 use crate::knowledge::NewFact;
 
 type Facts = Option<Vec<NewFact>>;
-
-/// What is on a day.
-const EVENTS: &[&str] = &[
-    "meeting",
-    "appointment",
-    "flight",
-    "party",
-    "wedding",
-    "concert",
-    "exam",
-    "interview",
-    "deadline",
-    "launch",
-    "release",
-    "conference",
-    "workshop",
-    "presentation",
-    "match",
-    "race",
-    "marathon",
-    "surgery",
-    "trip",
-    "demo",
-    "review",
-    "call",
-    "retrospective",
-    "move",
-    "graduation",
-    "course",
-    "train",
-    "delivery",
-    "inspection",
-    "migration",
-];
-/// What somebody can be said to have.
-const OWNED: &[&str] = &[
-    "car",
-    "bike",
-    "bicycle",
-    "motorbike",
-    "motorcycle",
-    "boat",
-    "house",
-    "flat",
-    "apartment",
-    "garden",
-    "balcony",
-    "cottage",
-    "farm",
-    "daughter",
-    "daughters",
-    "son",
-    "sons",
-    "sister",
-    "sisters",
-    "brother",
-    "brothers",
-    "kids",
-    "children",
-    "child",
-    "twins",
-    "piano",
-    "guitar",
-    "violin",
-    "laptop",
-    "tattoo",
-    "dogs",
-    "cats",
-    "dishwasher",
-    "printer",
-    "drone",
-    "camera",
-];
-const STATES: &[&str] = &[
-    "vegetarian",
-    "vegan",
-    "retired",
-    "pregnant",
-    "single",
-    "divorced",
-    "widowed",
-    "unemployed",
-    "left-handed",
-    "colorblind",
-    "diabetic",
-    "deaf",
-    "blind",
-    "bilingual",
-    "engaged",
-    "gluten-free",
-];
-/// What makes "is a …" an opinion or a manner of speaking.
-const OPINIONS: &[&str] = &[
-    "bit",
-    "lot",
-    "little",
-    "good",
-    "great",
-    "bad",
-    "nice",
-    "huge",
-    "big",
-    "real",
-    "true",
-    "total",
-    "such",
-    "must",
-    "shame",
-    "pity",
-    "joke",
-    "mess",
-    "problem",
-    "idea",
-    "thing",
-    "way",
-    "one",
-    "day",
-    "time",
-    "fan",
-    "part",
-    "pleasure",
-    "pain",
-    "nightmare",
-    "dream",
-    "disaster",
-    "blessing",
-    "treat",
-    "challenge",
-    "challenging",
-    "fun",
-    "lovely",
-    "beautiful",
-    "wonderful",
-    "amazing",
-    "awesome",
-    "terrible",
-    "horrible",
-    "perfect",
-    "genius",
-    "star",
-    "hero",
-    "angel",
-    "lifesaver",
-    "monster",
-    "beast",
-    "machine",
-    "legend",
-    "sign",
-    "chance",
-    "reason",
-    "question",
-    "matter",
-    "piece",
-    "kind",
-    "sort",
-    "type",
-    "couple",
-    "few",
-    "long",
-    "short",
-    "hard",
-    "tough",
-    "different",
-    "better",
-    "worse",
-    "best",
-    "worst",
-    "right",
-    "wrong",
-    "new",
-    "success",
-    "failure",
-    "relief",
-    "reminder",
-    "hit",
-    "special",
-    "sweet",
-    "fine",
-    "journey",
-    "ray",
-    "rock",
-    "riot",
-    "wreck",
-    "clown",
-    "snake",
-    "saint",
-    "person",
-];
-const CURRENCIES: &[(&str, &str)] = &[
-    ("€", "EUR"),
-    ("$", "USD"),
-    ("£", "GBP"),
-    ("euros", "EUR"),
-    ("euro", "EUR"),
-    ("eur", "EUR"),
-    ("dollars", "USD"),
-    ("dollar", "USD"),
-    ("usd", "USD"),
-    ("usdt", "USDT"),
-    ("pounds", "GBP"),
-    ("gbp", "GBP"),
-    ("francs", "CHF"),
-    ("chf", "CHF"),
-    ("cents", "cents"),
-];
-const BE: &[&str] = &["is", "am", "are"];
 
 /// "the meeting is on 3 May", "my flight is tomorrow".
 pub(super) fn takes_place(clause: &Clause<'_>) -> Facts {
@@ -247,7 +41,7 @@ pub(super) fn contact(clause: &Clause<'_>) -> Facts {
     let Subject::Owned { owner, noun, name: None } = &clause.subject else { return None };
     let noun = noun.to_lowercase();
     let mut cursor = clause.cursor.clone();
-    cursor.eat(&BE).then_some(())?;
+    cursor.eat(BE).then_some(())?;
     let rest = cursor.rest();
     if noun.contains("mail") {
         let address = rest
@@ -290,7 +84,7 @@ pub(super) fn favorite(clause: &Clause<'_>) -> Facts {
     let what = noun.strip_prefix("favourite ").or_else(|| noun.strip_prefix("favorite "))?;
     let plain = what.chars().all(|c| c.is_alphabetic() || c == ' ');
     let mut cursor = clause.cursor.clone();
-    (plain && cursor.eat(&BE)).then_some(())?;
+    (plain && cursor.eat(BE)).then_some(())?;
     cursor.adverbs();
     let object = cursor.noun(4).filter(|_| cursor.ends(&["because"]))?;
     let predicate = format!("favorite_{}", what.replace(' ', "_"));
@@ -416,7 +210,7 @@ pub(super) fn location(clause: &Clause<'_>) -> Facts {
         return clean.then(|| vec![link(&what, "uses", used)]);
     }
     let who = clause.who()?;
-    cursor.eat(&BE).then_some(())?;
+    cursor.eat(BE).then_some(())?;
     cursor.adverbs();
     let told = cursor.eat(&["based", "located", "headquartered"]);
     (told && cursor.eat(&["in"])).then_some(())?;
@@ -428,7 +222,7 @@ pub(super) fn state(clause: &Clause<'_>) -> Facts {
     let who = clause.who()?;
     let mut cursor = clause.cursor.clone();
     cursor.adverbs();
-    cursor.eat(&BE).then_some(())?;
+    cursor.eat(BE).then_some(())?;
     cursor.adverbs();
     let word = STATES.contains(&cursor.word()).then(|| cursor.word())?;
     cursor.at += 1;
@@ -442,7 +236,7 @@ pub(super) fn kind(clause: &Clause<'_>) -> Facts {
     let who = clause.who()?;
     let mut cursor = clause.cursor.clone();
     cursor.adverbs();
-    cursor.eat(&BE).then_some(())?;
+    cursor.eat(BE).then_some(())?;
     cursor.adverbs();
     let the = cursor.eat(&["the"]);
     let article = the || matches!(cursor.word(), "a" | "an");
