@@ -14,6 +14,8 @@ pub struct MemoryConfig {
     pub cache_timeout_ms: u64,
     /// The folder whose markdown files are kept in step with documents.
     pub bank: BankConfig,
+    /// Facts taken out of what was said, in the background.
+    pub extraction: ExtractionConfig,
 }
 
 /// A folder of markdown files and the documents of a namespace, kept in step both ways.
@@ -41,9 +43,45 @@ impl Default for BankConfig {
     }
 }
 
+/// Facts taken out of what was said: by rules, and by a model where it is allowed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExtractionConfig {
+    /// Whether rules read every episode.
+    pub rules: bool,
+    /// Whether a model of the inference-gateway reads them, too.
+    pub model: bool,
+    /// Which: a model, alias or route of the inference-gateway.
+    pub model_alias: String,
+    /// The most episodes a model reads in an hour; the others wait.
+    pub model_episodes_per_hour: u32,
+    /// The most tokens it may use in an hour, prompts included.
+    pub model_tokens_per_hour: u32,
+    /// So much of an episode is given to it, in bytes.
+    pub model_bytes: u32,
+}
+
+impl Default for ExtractionConfig {
+    fn default() -> Self {
+        Self {
+            rules: true,
+            model: false,
+            model_alias: "default".to_owned(),
+            model_episodes_per_hour: 120,
+            model_tokens_per_hour: 100_000,
+            model_bytes: 2_000,
+        }
+    }
+}
+
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { cache_seconds: 60, cache_timeout_ms: 100, bank: BankConfig::default() }
+        Self {
+            cache_seconds: 60,
+            cache_timeout_ms: 100,
+            bank: BankConfig::default(),
+            extraction: ExtractionConfig::default(),
+        }
     }
 }
 
@@ -62,5 +100,10 @@ impl Section for MemoryConfig {
         check.that(settle, "bank.settle_ms", "must be 1 to 10000");
         let scan = (1..=3_600).contains(&self.bank.scan_seconds);
         check.that(scan, "bank.scan_seconds", "must be 1 to 3600");
+        let extraction = &self.extraction;
+        let alias = (1..=128).contains(&extraction.model_alias.len());
+        check.that(alias, "extraction.model_alias", "must be 1 to 128 bytes");
+        let bytes = (64..=16_384).contains(&extraction.model_bytes);
+        check.that(bytes, "extraction.model_bytes", "must be 64 to 16384");
     }
 }

@@ -1,7 +1,8 @@
 //! Knowledge graph, retrieval, action log and memory bank.
 //!
 //! A write goes `grpc` → `store`, in one transaction, and is acknowledged after its commit; vectors
-//! follow in the background (`vectors`), and so do counts of words. A read goes `grpc` → `cache` →
+//! follow in the background (`vectors`), and so do counts of words and facts taken out of what was said
+//! (`extraction`). A read goes `grpc` → `cache` →
 //! `recall`:
 //!
 //! 1. The question is understood: whom it names, of when it is, what it is about (`question`,
@@ -27,6 +28,7 @@ pub mod knowledge;
 mod bank;
 mod cache;
 pub mod error;
+mod extraction;
 mod grpc;
 pub mod metrics;
 mod recall;
@@ -45,6 +47,7 @@ use crate::{
     cache::Cache,
     config::MemoryConfig,
     error::MemoryError,
+    extraction::{Model, ModelBudget, Rules},
     grpc::{Archives, Grpc, Intake, Watchers},
     metrics::Metrics,
     recall::Recall,
@@ -71,6 +74,7 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
     let metrics = ctx.register(Metrics::register);
     let cache = Cache::new(&ctx.common.redis.url, &ctx.config, metrics.clone())?;
     let inference = ctx.connector().inference();
+    extract(&ctx, &store, &metrics);
 
     let written = Arc::new(Notify::new());
     let vectors = Vectors {
@@ -118,6 +122,37 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
     .max_decoding_message_size(MAX_REQUEST_BYTES)
     .max_encoding_message_size(MAX_REQUEST_BYTES);
     Ok(Routes::new(service))
+}
+
+/// Lets facts be taken out of what is written, by rules and by a model, as far as they are allowed.
+fn extract(ctx: &Context<MemoryConfig>, store: &Store, metrics: &Metrics) {
+    let config = &ctx.config.extraction;
+    let rules = Rules {
+        store: store.clone(),
+        metrics: metrics.clone(),
+        allowed: config.rules,
+        then_model: config.model,
+    };
+    let shutdown = ctx.shutdown.clone();
+    ctx.spawn("rules", async move {
+        shutdown.run_until_cancelled(rules.run()).await;
+    });
+    let model = Model {
+        store: store.clone(),
+        inference: ctx.connector().inference(),
+        metrics: metrics.clone(),
+        allowed: config.model,
+        alias: config.model_alias.clone(),
+        budget: ModelBudget {
+            episodes: i64::from(config.model_episodes_per_hour),
+            tokens: i64::from(config.model_tokens_per_hour),
+            bytes: usize::try_from(config.model_bytes).unwrap_or(usize::MAX),
+        },
+    };
+    let shutdown = ctx.shutdown.clone();
+    ctx.spawn("model", async move {
+        shutdown.run_until_cancelled(model.run()).await;
+    });
 }
 
 /// Works until it is dropped.

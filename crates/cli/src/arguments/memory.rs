@@ -144,6 +144,24 @@ pub(crate) enum Memory {
         #[arg(long, value_parser = moment)]
         to: Option<Timestamp>,
     },
+    /// Let two entities be one: `alina memory merge "Bea Santos" Bea`. Can be undone.
+    Merge {
+        /// Who stands for both.
+        into: String,
+        /// The other.
+        from: String,
+    },
+    /// Let an entity that was merged into another stand for itself again.
+    Unmerge {
+        /// A name of its own.
+        name: String,
+    },
+    /// Entities that may be one, and why.
+    Suggestions {
+        /// At most so many.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+    },
     /// Delete for good, with everything derived. Without --yes it is only told what would go.
     Forget(Forget),
     /// What changes, as it changes.
@@ -180,7 +198,7 @@ pub(crate) enum Memory {
         /// The file; - for standard input.
         file: PathBuf,
     },
-    /// How much is stored.
+    /// How much is stored, and what taking facts out of what was said brings and costs.
     Stats,
 }
 

@@ -170,3 +170,39 @@ async fn a_namespace_goes_into_a_file_and_comes_back_elsewhere() {
     let missing = output(alina(config, "memory import /nowhere.jsonl")).await;
     assert!(text(&missing.stderr).contains("/nowhere.jsonl"), "{}", text(&missing.stderr));
 }
+
+#[tokio::test]
+async fn facts_are_taken_out_of_what_is_said_and_entities_merged() {
+    let suite = Suite::builder().service(Service::Memory).start().await;
+    let config = suite.config();
+    for text in ["Bea Santos moved to Lyon in May 2024.", "Bea moved to Nice in June 2025."] {
+        let mut remember = alina(config, "memory remember --namespace me");
+        remember.arg(text);
+        assert!(output(remember).await.status.success());
+    }
+    let begun = std::time::Instant::now();
+    let stats = loop {
+        let stats = json(config, "memory stats --namespace me").await;
+        if stats["awaiting_extraction"] == 0 {
+            break stats;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{stats}");
+    };
+    assert_eq!((&stats["facts"], &stats["extraction"]["rules"]["facts"]), (&2.into(), &2.into()));
+    let shown = human(config, "memory stats --namespace me").await;
+    assert!(shown.contains("rules took 2 facts out of 2 episodes in "), "{shown}");
+
+    let mut command = alina(config, "memory merge --namespace me");
+    command.args(["Bea Santos", "Bea"]);
+    let merged: Value = serde_json::from_slice(&output(command).await.stdout).unwrap();
+    assert_eq!(merged["changed"], true, "{merged}");
+    assert_eq!(merged["consequences"]["revised"].as_array().unwrap().len(), 1);
+    let shown = human(config, "memory timeline Bea --namespace me").await;
+    assert!(shown.contains("2024-05-01 … 2025-06-01"), "{shown}");
+    let shown = human(config, "memory unmerge Bea --namespace me").await;
+    assert!(shown.starts_with("✓ it stands for itself again\n"), "{shown}");
+    let shown = human(config, "memory unmerge Bea --namespace me").await;
+    assert!(shown.starts_with("✓ it was merged into nothing"), "{shown}");
+    let shown = human(config, "memory suggestions --namespace me").await;
+    assert!(shown.starts_with("no two entities") || shown.contains(" = "), "{shown}");
+}

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     knowledge::belief::{self, Version, View},
-    store::KnownFact,
+    store::{Cost, KnownFact},
 };
 
 /// Of when a read is.
@@ -156,5 +156,20 @@ impl Grpc {
             r#type: entity.kind,
             aliases: entity.aliases,
         })
+    }
+}
+
+impl From<Cost> for wire::ExtractionCost {
+    fn from(cost: Cost) -> Self {
+        Self {
+            episodes: cost.episodes.unsigned_abs(),
+            facts: cost.facts.unsigned_abs(),
+            refused: cost.refused.unsigned_abs(),
+            tokens: cost.tokens.unsigned_abs(),
+            time: Some(prost_types::Duration {
+                seconds: cost.micros / 1_000_000,
+                nanos: i32::try_from(cost.micros % 1_000_000 * 1_000).unwrap_or(0),
+            }),
+        }
     }
 }

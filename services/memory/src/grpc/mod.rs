@@ -10,6 +10,7 @@ mod failure;
 mod forget;
 mod graph;
 mod log;
+mod merges;
 mod stream;
 mod watch;
 
@@ -242,6 +243,7 @@ impl MemoryService for Grpc {
         bad.finish()?;
         let counts = self.store.counts(&namespace).await.map_err(failure)?;
         let bank = self.store.bank_counts(&namespace).await.map_err(failure)?;
+        let (waiting, rules, model) = self.store.extraction(&namespace).await.map_err(failure)?;
         let [episodes, facts, entities, sections] = counts.items.map(i64::unsigned_abs);
         Ok(Response::new(GetStatsResponse {
             episodes,
@@ -253,6 +255,9 @@ impl MemoryService for Grpc {
             cache_available: self.cache.is_available().await,
             documents: bank.documents.unsigned_abs(),
             bank_conflicts: bank.conflicts.unsigned_abs(),
+            awaiting_extraction: waiting.unsigned_abs(),
+            rules: Some(rules.into()),
+            model: Some(model.into()),
         }))
     }
 
@@ -261,6 +266,27 @@ impl MemoryService for Grpc {
         request: Request<wire::DescribeEntityRequest>,
     ) -> Result<Response<wire::DescribeEntityResponse>, Status> {
         self.described(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn merge_entities(
+        &self,
+        request: Request<wire::MergeEntitiesRequest>,
+    ) -> Result<Response<wire::MergeEntitiesResponse>, Status> {
+        self.merged(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn unmerge_entity(
+        &self,
+        request: Request<wire::UnmergeEntityRequest>,
+    ) -> Result<Response<wire::UnmergeEntityResponse>, Status> {
+        self.unmerged(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_merge_suggestions(
+        &self,
+        request: Request<wire::ListMergeSuggestionsRequest>,
+    ) -> Result<Response<wire::ListMergeSuggestionsResponse>, Status> {
+        self.suggested(request.into_inner()).await.map(Response::new)
     }
 
     async fn retract(

@@ -15,6 +15,7 @@ use crate::{
     knowledge::{
         Kind,
         belief::{ChangeKind, Consequences, MOST_DOUBTS, Standing, Version, View, standing},
+        extraction::vocabulary::NO_LONGER,
     },
 };
 
@@ -202,23 +203,28 @@ impl Spot {
     }
 }
 
-/// Lets facts end where they were said to, or where a functional fact of another object begins,
-/// whichever is first. Gives those that end at another time since.
+/// Lets facts end where they were said to, where a functional fact of another object begins, or where
+/// it is said that they hold no longer, whichever is first; `no_longer_P` ends where P of the same
+/// object begins. Entities that are merged are one. Gives those that end at another time since.
 pub(super) async fn settle(
     connection: &mut PgConnection,
     spot: &Spot,
     at: DateTime<Utc>,
 ) -> Result<Vec<Uuid>, MemoryError> {
+    let plain = spot.predicate.strip_prefix(NO_LONGER).unwrap_or(&spot.predicate);
     let rows = sqlx::query(
         "WITH said AS MATERIALIZED (
-           SELECT id, coalesce(object_id::text, object) AS object, functional, stated_to,
-                  valid_from, valid_to
+           SELECT facts.id, coalesce(root_of(facts.namespace, object_id)::text, object) AS object,
+                  functional, stated_to, valid_from, valid_to, predicate
              FROM facts JOIN items USING (id)
-            WHERE subject_id = $1 AND predicate = $2 AND retracted_at IS NULL),
+            WHERE subject_id IN (SELECT same_as(current_setting('alina.namespace'), $1))
+              AND predicate = ANY($2) AND retracted_at IS NULL),
          judged AS (
            SELECT id, valid_from, valid_to, least(stated_to, (
                     SELECT min(next.valid_from) FROM said AS next
-                     WHERE next.functional AND next.object <> said.object
+                     WHERE CASE WHEN next.predicate = said.predicate
+                                THEN next.functional AND next.object <> said.object
+                                ELSE next.object = said.object END
                        AND (next.valid_from, next.id) > (said.valid_from, said.id))) AS ends
              FROM said
             WHERE valid_from <= $4 AND (valid_to IS NULL OR valid_to >= $3))
@@ -226,7 +232,7 @@ pub(super) async fn settle(
           WHERE valid_to IS DISTINCT FROM ends ORDER BY valid_from, id",
     )
     .bind(spot.subject)
-    .bind(&spot.predicate)
+    .bind([plain, &format!("{NO_LONGER}{plain}")])
     .bind(spot.from)
     .bind(spot.to)
     .fetch_all(&mut *connection)

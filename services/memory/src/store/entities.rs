@@ -8,6 +8,7 @@ use super::{
     Store,
     changes::Changes,
     facts::{KnownFact, known_facts},
+    groups::Groups,
     insert_item, new_id, now,
     tenant::lock_beliefs,
 };
@@ -15,7 +16,7 @@ use crate::{
     error::MemoryError,
     knowledge::{
         Item, Kind, Namespace,
-        belief::{ChangeKind, View},
+        belief::{ChangeKind, LATEST, View},
     },
 };
 
@@ -24,7 +25,7 @@ pub const MOST_ALIASES: usize = 64;
 /// So many facts are given of an entity.
 const MOST_FACTS: i64 = 500;
 
-/// An entity with what is known of it.
+/// An entity with what is known of it; with what is merged into it, if something is.
 #[derive(Debug)]
 pub struct Entity {
     /// Its id.
@@ -37,6 +38,8 @@ pub struct Entity {
     pub aliases: Vec<String>,
     /// Newest first.
     pub facts: Vec<KnownFact>,
+    /// Its id and those of what is merged into it.
+    pub(super) ids: Vec<Uuid>,
 }
 
 impl Store {
@@ -50,21 +53,22 @@ impl Store {
         ended: bool,
     ) -> Result<Entity, MemoryError> {
         let mut transaction = self.read(namespace).await?;
-        let entity = described(&mut transaction, namespace, name).await?;
+        let groups = Groups::known_at(&mut transaction, namespace, view.known()).await?;
+        let entity = described(&mut transaction, namespace, name, &groups).await?;
         let ids: Vec<Uuid> = sqlx::query_scalar(
             "SELECT f.id FROM facts f JOIN histories h ON h.item_id = f.id
-              WHERE (subject_id = $1 OR object_id = $1) AND since <= $2 AND until > $2
+              WHERE (subject_id = ANY($1) OR object_id = ANY($1)) AND since <= $2 AND until > $2
                 AND ($3 OR (valid_from <= $4 AND (valid_to IS NULL OR valid_to > $4)))
               ORDER BY valid_from DESC, f.id DESC LIMIT $5",
         )
-        .bind(entity.id)
+        .bind(&entity.ids)
         .bind(view.known())
         .bind(ended)
         .bind(view.as_of)
         .bind(MOST_FACTS)
         .fetch_all(&mut *transaction)
         .await?;
-        let facts = known_facts(&mut transaction, &ids, view).await?;
+        let facts = known_facts(&mut transaction, &groups, &ids, view).await?;
         Ok(Entity { facts, ..entity })
     }
 
@@ -84,20 +88,29 @@ impl Store {
         let at = now();
         let mut changes = Changes::default();
         let id = found_or_made(&mut transaction, namespace, name, kind, at, &mut changes).await?;
+        let groups = Groups::known_at(&mut transaction, namespace, LATEST).await?;
         if !kind.is_empty() {
-            sqlx::query("UPDATE entities SET type = $2 WHERE id = $1")
-                .bind(id)
+            sqlx::query("UPDATE entities SET type = $3 WHERE namespace = $1 AND id = ANY($2)")
+                .bind(&namespace.0)
+                .bind([id, groups.root(id)])
                 .bind(kind)
                 .execute(&mut *transaction)
                 .await?;
         }
         for alias in aliases {
-            call(&mut transaction, namespace, id, alias).await?;
+            call(&mut transaction, namespace, id, alias, &groups).await?;
         }
-        let entity = described(&mut transaction, namespace, name).await?;
-        if entity.aliases.len() > MOST_ALIASES {
+        let own: i32 = sqlx::query_scalar(
+            "SELECT cardinality(aliases) FROM entities WHERE namespace = $1 AND id = $2",
+        )
+        .bind(&namespace.0)
+        .bind(id)
+        .fetch_one(&mut *transaction)
+        .await?;
+        if usize::try_from(own).unwrap_or(usize::MAX) > MOST_ALIASES {
             return Err(MemoryError::TooManyAliases(MOST_ALIASES));
         }
+        let entity = described(&mut transaction, namespace, name, &groups).await?;
         changes.note(ChangeKind::Revised, id, Kind::Entity);
         changes.finish(&mut transaction, namespace, at).await?;
         transaction.commit().await?;
@@ -111,9 +124,10 @@ async fn call(
     namespace: &Namespace,
     id: Uuid,
     alias: &str,
+    groups: &Groups,
 ) -> Result<(), MemoryError> {
     match by_name(connection, namespace, alias).await? {
-        Some(known) if known == id => return Ok(()),
+        Some(known) if groups.root(known) == groups.root(id) => return Ok(()),
         Some(_) => return Err(MemoryError::AliasTaken(alias.to_owned())),
         None => {}
     }
@@ -129,7 +143,7 @@ async fn call(
     Ok(())
 }
 
-/// The entity that a name or alias stands for.
+/// The entity that was given a name or alias, whatever it is merged into.
 pub(super) async fn by_name(
     connection: &mut PgConnection,
     namespace: &Namespace,
@@ -141,28 +155,43 @@ pub(super) async fn by_name(
     Ok(known.bind(&namespace.0).bind(name).fetch_optional(connection).await?)
 }
 
-/// An entity, without what is known of it.
+/// An entity, without what is known of it. The names of what is merged into it are names of it.
 pub(super) async fn described(
     connection: &mut PgConnection,
     namespace: &Namespace,
     name: &str,
+    groups: &Groups,
 ) -> Result<Entity, MemoryError> {
-    let row = sqlx::query(
-        "SELECT id, name, type, aliases FROM entities JOIN names ON entity_id = id
-          WHERE names.namespace = $1 AND called = lower($2)",
+    let missing = || MemoryError::NoEntity(name.to_owned());
+    let named = by_name(connection, namespace, name).await?.ok_or_else(missing)?;
+    let id = groups.root(named);
+    let ids = groups.members(&[id]);
+    let rows = sqlx::query(
+        "SELECT id, name, type, aliases FROM entities WHERE namespace = $1 AND id = ANY($2)
+          ORDER BY id <> $3, id",
     )
     .bind(&namespace.0)
-    .bind(name)
-    .fetch_optional(connection)
+    .bind(&ids)
+    .bind(id)
+    .fetch_all(connection)
     .await?;
-    let row = row.ok_or_else(|| MemoryError::NoEntity(name.to_owned()))?;
-    Ok(Entity {
-        id: row.try_get("id")?,
-        name: row.try_get("name")?,
-        kind: row.try_get("type")?,
-        aliases: row.try_get("aliases")?,
+    let (first, merged) = rows.split_first().ok_or_else(missing)?;
+    let mut entity = Entity {
+        id,
+        name: first.try_get("name")?,
+        kind: first.try_get("type")?,
+        aliases: first.try_get("aliases")?,
         facts: Vec::new(),
-    })
+        ids,
+    };
+    for row in merged {
+        entity.aliases.push(row.try_get("name")?);
+        entity.aliases.extend(row.try_get::<Vec<String>, _>("aliases")?);
+        if entity.kind.is_empty() {
+            entity.kind = row.try_get("type")?;
+        }
+    }
+    Ok(entity)
 }
 
 /// The entity of that name or alias; made when there is none. It gets a type if it has none.
@@ -199,6 +228,7 @@ pub(super) async fn found_or_made(
     sqlx::query(
         "WITH made AS (INSERT INTO entities (id, namespace, name, type) VALUES ($1, $2, $3, $4)
                        RETURNING id)
+         , fresh AS (INSERT INTO unresolved SELECT $2, id FROM made)
          INSERT INTO names SELECT $2, lower($3), id FROM made",
     )
     .bind(item.id)

@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::belief::{Seen, seen};
+use super::{
+    belief::{Seen, seen},
+    groups::Groups,
+};
 use crate::{error::MemoryError, knowledge::belief::View};
 
 /// A fact as it was believed.
@@ -42,10 +45,11 @@ pub struct KnownFact {
     pub doubts: Vec<String>,
 }
 
-/// The facts of `ids`, in that order, as they were believed; without those that are stale if the
+/// The facts of `ids`, in that order, as they were believed, about what was one then; without those that are stale if the
 /// view is without.
 pub(super) async fn known_facts(
     connection: &mut PgConnection,
+    groups: &Groups,
     ids: &[Uuid],
     view: &View,
 ) -> Result<Vec<KnownFact>, MemoryError> {
@@ -61,7 +65,7 @@ pub(super) async fn known_facts(
     )
     .bind(ids)
     .bind(view.known())
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
     let mut facts: HashMap<Uuid, KnownFact> = HashMap::with_capacity(rows.len());
     for row in &rows {
@@ -93,5 +97,40 @@ pub(super) async fn known_facts(
         };
         facts.insert(id, fact);
     }
+    as_one(connection, groups, &mut facts).await?;
     Ok(ids.iter().filter_map(|id| facts.remove(id)).collect())
+}
+
+/// Lets facts be about what the entities they were written about are merged into.
+async fn as_one(
+    connection: &mut PgConnection,
+    groups: &Groups,
+    facts: &mut HashMap<Uuid, KnownFact>,
+) -> Result<(), MemoryError> {
+    let mut merged = Vec::new();
+    for fact in facts.values_mut() {
+        let root = groups.root(fact.subject_id);
+        if root != fact.subject_id {
+            fact.subject_id = root;
+            merged.push(root);
+        }
+        fact.object_id = fact.object_id.map(|object| groups.root(object));
+    }
+    if merged.is_empty() {
+        return Ok(());
+    }
+    let rows = sqlx::query("SELECT id, name FROM entities WHERE id = ANY($1)")
+        .bind(&merged)
+        .fetch_all(connection)
+        .await?;
+    let mut names: HashMap<Uuid, String> = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        names.insert(row.try_get("id")?, row.try_get("name")?);
+    }
+    for fact in facts.values_mut() {
+        if let Some(name) = names.get(&fact.subject_id) {
+            fact.subject.clone_from(name);
+        }
+    }
+    Ok(())
 }

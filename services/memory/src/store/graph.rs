@@ -9,6 +9,7 @@ use super::{
     Store,
     entities::described,
     facts::{KnownFact, known_facts},
+    groups::Groups,
 };
 use crate::{
     error::MemoryError,
@@ -92,7 +93,8 @@ impl Store {
         view: &View,
     ) -> Result<Graph, MemoryError> {
         let mut transaction = self.read(namespace).await?;
-        let start = described(&mut transaction, namespace, entity).await?.id;
+        let groups = Groups::known_at(&mut transaction, namespace, view.known()).await?;
+        let start = described(&mut transaction, namespace, entity, &groups).await?.id;
         let mut reached = vec![(start, 0)];
         let mut seen = HashSet::from([start]);
         let mut facts: Vec<Uuid> = Vec::new();
@@ -102,7 +104,8 @@ impl Store {
             let room = walk.limit - facts.len();
             let limit = i64::try_from(room + 1).unwrap_or(i64::MAX);
             let mut edges =
-                edges(&mut transaction, &frontier, &facts, &walk.predicates, view, limit).await?;
+                edges(&mut transaction, &groups, &frontier, &facts, &walk.predicates, view, limit)
+                    .await?;
             truncated = edges.len() > room;
             edges.truncate(room);
             frontier.clear();
@@ -121,7 +124,7 @@ impl Store {
         }
         Ok(Graph {
             entities: named(&mut transaction, &reached).await?,
-            facts: known_facts(&mut transaction, &facts, view).await?,
+            facts: known_facts(&mut transaction, &groups, &facts, view).await?,
             truncated,
         })
     }
@@ -135,8 +138,9 @@ impl Store {
         view: &View,
     ) -> Result<Route, MemoryError> {
         let mut transaction = self.read(namespace).await?;
-        let from = described(&mut transaction, namespace, from).await?.id;
-        let to = described(&mut transaction, namespace, to).await?.id;
+        let groups = Groups::known_at(&mut transaction, namespace, view.known()).await?;
+        let from = described(&mut transaction, namespace, from, &groups).await?.id;
+        let to = described(&mut transaction, namespace, to, &groups).await?.id;
         // From both ends: a way of 6 hops is two of 3, which visit far fewer entities.
         let (mut near, mut far) = (Side::new(from), Side::new(to));
         let mut meeting = (from == to).then_some(from);
@@ -149,7 +153,7 @@ impl Store {
             } else {
                 (&mut far, &near)
             };
-            let all = side.grow(&mut transaction, view).await?;
+            let all = side.grow(&mut transaction, &groups, view).await?;
             meeting = side.frontier.iter().find(|id| other.came_by.contains_key(id)).copied();
             // A way that is found is a shortest one still: all that was nearer was seen.
             if !all && meeting.is_none() {
@@ -168,7 +172,7 @@ impl Store {
         Ok(Route {
             found: true,
             entities: named(&mut transaction, &reached).await?,
-            facts: known_facts(&mut transaction, &facts, view).await?,
+            facts: known_facts(&mut transaction, &groups, &facts, view).await?,
             truncated: false,
         })
     }
@@ -191,9 +195,10 @@ impl Side {
     async fn grow(
         &mut self,
         connection: &mut PgConnection,
+        groups: &Groups,
         view: &View,
     ) -> Result<bool, MemoryError> {
-        let found = edges(connection, &self.frontier, &[], &[], view, MOST_AT_ONCE).await?;
+        let found = edges(connection, groups, &self.frontier, &[], &[], view, MOST_AT_ONCE).await?;
         let all = (found.len() as i64) < MOST_AT_ONCE;
         self.frontier.clear();
         let known: HashSet<Uuid> = self.came_by.keys().copied().collect();
@@ -225,6 +230,7 @@ impl Side {
 /// without those `gone` along already.
 async fn edges(
     connection: &mut PgConnection,
+    groups: &Groups,
     frontier: &[Uuid],
     gone: &[Uuid],
     predicates: &[String],
@@ -243,7 +249,7 @@ async fn edges(
             AND ($6 OR NOT stale(f.id, $3, $2))
           ORDER BY valid_from DESC, f.id DESC LIMIT $7",
     )
-    .bind(frontier)
+    .bind(groups.members(frontier))
     .bind(view.known())
     .bind(view.as_of)
     .bind(gone)
@@ -255,8 +261,10 @@ async fn edges(
     rows.iter()
         .map(|row| {
             let ends = [row.try_get("subject_id")?, row.try_get("object_id")?];
-            Ok(Edge { fact: row.try_get("id")?, ends })
+            Ok(Edge { fact: row.try_get("id")?, ends: ends.map(|end| groups.root(end)) })
         })
+        // Between two that are one nothing leads anywhere.
+        .filter(|edge| edge.as_ref().map_or(true, |edge| edge.ends[0] != edge.ends[1]))
         .collect()
 }
 

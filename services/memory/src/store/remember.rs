@@ -9,8 +9,9 @@ use super::{
     Key, Store,
     belief::{Spot, note_staleness, settle},
     changes::Changes,
-    entities::found_or_made,
+    entities::{by_name, found_or_made},
     insert_item, new_id, now,
+    resolution::resolved,
     tenant::lock_beliefs,
 };
 use crate::{
@@ -35,12 +36,14 @@ pub struct Remembered {
 
 /// Where facts come from and of when they are.
 #[derive(Default)]
-struct Origin {
-    source: String,
-    actor: String,
-    session: String,
-    happened: DateTime<Utc>,
-    episode: Option<Uuid>,
+pub(super) struct Origin {
+    pub(super) source: String,
+    pub(super) actor: String,
+    pub(super) session: String,
+    pub(super) happened: DateTime<Utc>,
+    pub(super) episode: Option<Uuid>,
+    /// Whether names were read out of a text: they may be spelt otherwise than what they stand for.
+    pub(super) extracted: bool,
 }
 
 impl Origin {
@@ -56,6 +59,27 @@ impl Origin {
             valid_to: None,
             recorded_at,
         }
+    }
+}
+
+impl Origin {
+    /// The entity that a name stands for.
+    async fn entity(
+        &self,
+        connection: &mut PgConnection,
+        namespace: &Namespace,
+        name: &str,
+        kind: &str,
+        at: DateTime<Utc>,
+        changes: &mut Changes,
+    ) -> Result<Uuid, MemoryError> {
+        if self.extracted
+            && by_name(connection, namespace, name).await?.is_none()
+            && let Some(known) = resolved(connection, namespace, name).await?
+        {
+            return Ok(known);
+        }
+        found_or_made(connection, namespace, name, kind, at, changes).await
     }
 }
 
@@ -100,6 +124,7 @@ impl Store {
                 session: episode.session,
                 happened: episode.occurred_at.unwrap_or(recorded_at),
                 episode: None,
+                extracted: false,
             };
             let item = origin.item(Kind::Episode, episode.text, recorded_at);
             insert_item(&mut transaction, namespace, &item).await?;
@@ -121,7 +146,7 @@ impl Store {
 
 /// Writes facts, lets them end others, and marks what became stale; gives their ids and those that
 /// are stale from the start.
-async fn write_facts(
+pub(super) async fn write_facts(
     connection: &mut PgConnection,
     namespace: &Namespace,
     origin: &Origin,
@@ -165,12 +190,12 @@ async fn write_fact(
     at: DateTime<Utc>,
     changes: &mut Changes,
 ) -> Result<(Uuid, Spot), MemoryError> {
-    let subject =
-        found_or_made(connection, namespace, &fact.subject, &fact.subject_type, at, changes)
-            .await?;
+    let subject = origin
+        .entity(connection, namespace, &fact.subject, &fact.subject_type, at, changes)
+        .await?;
     let object = if fact.object_is_entity {
         let kind = &fact.object_type;
-        Some(found_or_made(connection, namespace, &fact.object, kind, at, changes).await?)
+        Some(origin.entity(connection, namespace, &fact.object, kind, at, changes).await?)
     } else {
         None
     };

@@ -11,6 +11,7 @@ use super::{
     belief::last_version,
     entities::described,
     facts::{KnownFact, known_facts},
+    groups::Groups,
 };
 use crate::{
     error::MemoryError,
@@ -59,7 +60,8 @@ impl Store {
         view: &View,
     ) -> Result<Vec<TimelineEntry>, MemoryError> {
         let mut transaction = self.read(namespace).await?;
-        let entity = described(&mut transaction, namespace, entity).await?;
+        let groups = Groups::known_at(&mut transaction, namespace, view.known()).await?;
+        let entity = described(&mut transaction, namespace, entity, &groups).await?;
         let (after, after_id) = period.after.unzip();
         let ids: Vec<Uuid> = sqlx::query_scalar(
             "SELECT id FROM (
@@ -69,14 +71,14 @@ impl Store {
                  LEFT JOIN LATERAL (
                    SELECT * FROM histories
                     WHERE item_id = f.id AND since <= $2 AND until > $2) AS h ON true
-                WHERE (subject_id = $1 OR object_id = $1) AND ($3 = '' OR predicate = $3)
+                WHERE (subject_id = ANY($1) OR object_id = ANY($1)) AND ($3 = '' OR predicate = $3)
                   AND (h.item_id IS NOT NULL OR $4)) AS told
               WHERE ($5::timestamptz IS NULL OR valid_to IS NULL OR valid_to > $5)
                 AND ($6::timestamptz IS NULL OR valid_from < $6)
                 AND ($7::timestamptz IS NULL OR (valid_from, id) > ($7, $8))
               ORDER BY valid_from, id LIMIT $9",
         )
-        .bind(entity.id)
+        .bind(&entity.ids)
         .bind(view.known())
         .bind(&period.predicate)
         .bind(view.known_at.is_none())
@@ -87,7 +89,7 @@ impl Store {
         .bind(period.limit)
         .fetch_all(&mut *transaction)
         .await?;
-        let facts = known_facts(&mut transaction, &ids, view).await?;
+        let facts = known_facts(&mut transaction, &groups, &ids, view).await?;
         let mut beliefs = beliefs(&mut transaction, &ids, view).await?;
         let entries = facts.into_iter().map(|fact| {
             let beliefs = beliefs.remove(&fact.id).unwrap_or_default();

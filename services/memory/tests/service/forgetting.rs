@@ -107,9 +107,18 @@ async fn counted(suite: &Suite) {
     panic!("words stay uncounted");
 }
 
+/// What is read out of texts in the background would come to the counts, sooner or later.
+async fn unread() -> Suite {
+    Suite::builder()
+        .service(Service::Memory)
+        .set("memory.extraction.rules", serde_json::json!(false))
+        .start()
+        .await
+}
+
 #[tokio::test]
 async fn nothing_of_an_actor_is_left_and_the_log_stays_verifiable() {
-    let mut suite = Suite::builder().service(Service::Memory).start().await;
+    let mut suite = unread().await;
     let memory = memory(&suite.connector());
     life(&memory).await;
     counted(&suite).await;
@@ -202,7 +211,7 @@ async fn counts_of_words_are_those_of_what_is_left() {
 
 #[tokio::test]
 async fn what_still_names_an_entity_is_told() {
-    let suite = Suite::builder().service(Service::Memory).start().await;
+    let suite = unread().await;
     let memory = memory(&suite.connector());
     let (_, other) = life(&memory).await;
     let document = BankDocument {

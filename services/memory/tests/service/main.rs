@@ -5,12 +5,14 @@
 mod bank;
 mod belief;
 mod caching;
+mod extracting;
 mod finding;
 mod forgetting;
 mod graph;
 mod hostile;
 mod insisting;
 mod killed;
+mod merging;
 mod reading;
 mod reset;
 mod streaming;

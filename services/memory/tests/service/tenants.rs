@@ -3,8 +3,8 @@
 use alina_proto::{
     Service,
     memory::v1::{
-        BankDocument, EditDocumentRequest, ImportBankRequest, LogActionRequest, RememberRequest,
-        edit_document_request::Edit,
+        BankDocument, EditDocumentRequest, ImportBankRequest, LogActionRequest,
+        MergeEntitiesRequest, RememberRequest, edit_document_request::Edit,
     },
 };
 use alina_testkit::Suite;
@@ -13,12 +13,13 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use crate::{Memory, episode, fact, memory, remember};
 
 /// Every table that holds what belongs to a namespace, and the column that says to which.
-const TABLES: [(&str, &str); 18] = [
+const TABLES: [(&str, &str); 19] = [
     ("items", "namespace"),
     ("versions", "namespace"),
     ("histories", "namespace"),
     ("entities", "namespace"),
     ("names", "namespace"),
+    ("merges", "namespace"),
     ("facts", "namespace"),
     ("grounds", "namespace"),
     ("documents", "namespace"),
@@ -48,6 +49,10 @@ async fn fill(memory: &Memory, namespace: &str) {
         request.idempotency_key = city.to_owned();
         remember(memory, request.clone()).await;
     }
+    let (into, from) = ("Berlin".to_owned(), "Porto".to_owned());
+    let merge =
+        MergeEntitiesRequest { namespace: namespace.clone(), into, from, ..Default::default() };
+    memory.clone().merge_entities(merge).await.unwrap();
     let log = LogActionRequest {
         namespace: namespace.clone(),
         actor: "a".to_owned(),

@@ -60,7 +60,7 @@ impl Asked {
     }
 }
 
-fn consequences_json(followed: &Consequences) -> Value {
+pub(super) fn consequences_json(followed: &Consequences) -> Value {
     json!({
         "now_stale": followed.now_stale,
         "now_holding": followed.now_holding,
@@ -68,7 +68,7 @@ fn consequences_json(followed: &Consequences) -> Value {
     })
 }
 
-fn write_consequences(followed: &Consequences, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_consequences(followed: &Consequences, out: &mut dyn Write) -> io::Result<()> {
     for (ids, what) in [
         (&followed.now_stale, "stale now"),
         (&followed.now_holding, "holds again"),

@@ -8,13 +8,14 @@ mod documents;
 mod forget;
 mod graph;
 mod log;
+mod merge;
 mod timeline;
 mod tree;
 mod watch;
 
 use alina_client::PeerChannel;
 use alina_proto::memory::v1::{
-    Episode, FactInput, GetStatsRequest, RememberRequest, SearchRequest,
+    Episode, ExtractionCost, FactInput, GetStatsRequest, RememberRequest, SearchRequest,
     memory_service_client::MemoryServiceClient,
 };
 use owo_colors::OwoColorize;
@@ -103,6 +104,9 @@ impl Asked {
             Memory::Retract { id, reason } => self.retract(id, reason).await,
             Memory::Restore { id } => self.restore(id).await,
             Memory::Revise { id, from, to } => self.revise(id, from, to).await,
+            Memory::Merge { into, from } => self.merge(into, from).await,
+            Memory::Unmerge { name } => self.unmerge(name).await,
+            Memory::Suggestions { limit } => self.suggestions(limit).await,
             Memory::Forget(forget) => self.forget(forget).await,
             Memory::Watch { after, until_now } => self.watch(after, until_now).await,
             Memory::Bank(Bank::Import { folder }) => self.import(&folder).await,
@@ -172,6 +176,11 @@ impl Asked {
             "cache_available": stats.cache_available,
             "documents": stats.documents,
             "bank_conflicts": stats.bank_conflicts,
+            "awaiting_extraction": stats.awaiting_extraction,
+            "extraction": {
+                "rules": cost_json(stats.rules.as_ref()),
+                "model": cost_json(stats.model.as_ref()),
+            },
         });
         self.output.show(&value, |out| {
             writeln!(
@@ -183,9 +192,41 @@ impl Asked {
                 stats.sections,
                 stats.actions,
                 stats.awaiting_vectors
-            )
+            )?;
+            for (who, cost) in [("rules", stats.rules), ("a model", stats.model)] {
+                let cost = cost.unwrap_or_default();
+                if cost.episodes > 0 {
+                    let seconds = seconds(&cost);
+                    let (episodes, facts) = (cost.episodes, cost.facts);
+                    write!(out, "{who} took {facts} facts out of {episodes} episodes in {seconds:.1} s")?;
+                    if cost.tokens > 0 {
+                        write!(out, ", {} tokens, {} refused", cost.tokens, cost.refused)?;
+                    }
+                    writeln!(out)?;
+                }
+            }
+            if stats.awaiting_extraction > 0 {
+                writeln!(out, "{} episodes wait to be read for facts", stats.awaiting_extraction)?;
+            }
+            Ok(())
         })
     }
+}
+
+fn cost_json(cost: Option<&ExtractionCost>) -> Value {
+    let cost = cost.copied().unwrap_or_default();
+    json!({
+        "episodes": cost.episodes,
+        "facts": cost.facts,
+        "refused": cost.refused,
+        "tokens": cost.tokens,
+        "seconds": seconds(&cost),
+    })
+}
+
+fn seconds(cost: &ExtractionCost) -> f64 {
+    let time = cost.time.unwrap_or_default();
+    time.seconds as f64 + f64::from(time.nanos) / 1e9
 }
 
 async fn search(mut memory: Client, request: SearchRequest, output: Output) -> Result<(), Failure> {

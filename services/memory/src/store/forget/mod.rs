@@ -204,7 +204,10 @@ async fn delete(
         "SELECT id FROM entities
           WHERE id = ANY($1)
              OR (id = ANY($2) AND aliases = '{}' AND NOT EXISTS (
-                   SELECT FROM facts WHERE subject_id = entities.id OR object_id = entities.id))",
+                   SELECT FROM facts WHERE subject_id = entities.id OR object_id = entities.id)
+                 AND NOT EXISTS (
+                   SELECT FROM merges WHERE merges.namespace = entities.namespace
+                      AND undone_at IS NULL AND (from_id = entities.id OR into_id = entities.id)))",
     )
     .bind(&found.items)
     .bind(touched)

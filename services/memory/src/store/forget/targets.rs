@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::{Target, Wish};
 use crate::{
     error::MemoryError,
-    knowledge::{Namespace, log::FORGOTTEN},
-    store::entities::described,
+    knowledge::{Namespace, belief::LATEST, log::FORGOTTEN},
+    store::{entities::described, groups::Groups},
 };
 
 /// What was found.
@@ -33,8 +33,10 @@ pub(super) async fn find(
     match &wish.target {
         Target::Item(id) => found.items = item(connection, *id).await?,
         Target::Entity(name) => {
-            let entity = described(connection, namespace, name).await?;
-            found.items = about(connection, entity.id).await?;
+            // With what is merged into it: it is one.
+            let groups = Groups::known_at(connection, namespace, LATEST).await?;
+            let entity = described(connection, namespace, name, &groups).await?;
+            found.items = about(connection, &entity.ids).await?;
             found.pattern = pattern(entity.aliases.iter().chain([&entity.name]));
         }
         Target::Actor(actor) => {
@@ -76,14 +78,15 @@ async fn item(connection: &mut PgConnection, id: Uuid) -> Result<Vec<Uuid>, Memo
     Ok(known)
 }
 
-/// An entity, the facts about it, and the episodes they were learned from.
-async fn about(connection: &mut PgConnection, entity: Uuid) -> Result<Vec<Uuid>, MemoryError> {
+/// Entities, the facts about them, and the episodes these were learned from.
+async fn about(connection: &mut PgConnection, entities: &[Uuid]) -> Result<Vec<Uuid>, MemoryError> {
     let ids = sqlx::query_scalar(
-        "WITH told AS (SELECT id, episode_id FROM facts WHERE subject_id = $1 OR object_id = $1)
-         SELECT $1 UNION SELECT id FROM told
+        "WITH told AS (SELECT id, episode_id FROM facts
+                        WHERE subject_id = ANY($1) OR object_id = ANY($1))
+         SELECT unnest($1) UNION SELECT id FROM told
          UNION SELECT episode_id FROM told WHERE episode_id IS NOT NULL",
     );
-    Ok(ids.bind(entity).fetch_all(connection).await?)
+    Ok(ids.bind(entities).fetch_all(connection).await?)
 }
 
 /// Episodes and facts whose `column`, "actor" or "session", says so.

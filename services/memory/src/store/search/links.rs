@@ -25,7 +25,7 @@ impl Look {
         misspelt: &[String],
     ) -> Result<Vec<Linked>, MemoryError> {
         let rows = sqlx::query(
-            "WITH named AS MATERIALIZED (
+            "WITH called AS MATERIALIZED (
                SELECT id, name FROM entities WHERE namespace = $1 AND lower(name) = ANY($2)
                UNION
                SELECT id, name FROM unnest($4) AS asked, LATERAL (
@@ -36,6 +36,10 @@ impl Look {
                                      WHERE namespace = $1 AND lower(name) = asked)
                   ORDER BY similarity(lower(name), asked) DESC, id LIMIT 1) AS alike
                LIMIT 8),
+             named AS MATERIALIZED (
+               SELECT DISTINCT ON (same) same AS id, name
+                 FROM called, LATERAL same_as($1, called.id) AS same
+                ORDER BY same, name),
              one AS MATERIALIZED (
                SELECT f.id, subject_id, object_id, episode_id, name FROM named, LATERAL (
                  (SELECT * FROM facts WHERE namespace = $1 AND subject_id = named.id LIMIT $3)

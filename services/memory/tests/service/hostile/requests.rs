@@ -4,9 +4,10 @@ use alina_proto::memory::v1::{
     BankDocument, BuildContextRequest, DescribeEntityRequest, EditDocumentRequest, Episode,
     ExplainRequest, ExportBankRequest, ExportNamespaceRequest, ForgetRequest, GetDocumentRequest,
     GetEntityRequest, GetStatsRequest, ImportBankRequest, ListActionsRequest, ListDocumentsRequest,
-    LogActionRequest, NeighborsRequest, PathRequest, RememberRequest, RestoreRequest,
-    RetractRequest, ReviseRequest, SearchRequest, SyncBankRequest, TimelineRequest,
-    VerifyActionsRequest, WatchRequest, edit_document_request::Edit, forget_request::Target,
+    ListMergeSuggestionsRequest, LogActionRequest, MergeEntitiesRequest, NeighborsRequest,
+    PathRequest, RememberRequest, RestoreRequest, RetractRequest, ReviseRequest, SearchRequest,
+    SyncBankRequest, TimelineRequest, UnmergeEntityRequest, VerifyActionsRequest, WatchRequest,
+    edit_document_request::Edit, forget_request::Target,
 };
 use bytes::Bytes;
 use prost::Message;
@@ -46,6 +47,21 @@ pub(super) fn base(method: &str) -> Vec<u8> {
         }
         "DescribeEntity" => {
             DescribeEntityRequest { namespace: namespace(), name: ana(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "MergeEntities" => MergeEntitiesRequest {
+            namespace: namespace(),
+            into: ana(),
+            from: ana(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "UnmergeEntity" => {
+            UnmergeEntityRequest { namespace: namespace(), name: ana(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "ListMergeSuggestions" => {
+            ListMergeSuggestionsRequest { namespace: namespace(), ..Default::default() }
                 .encode_to_vec()
         }
         "Retract" => RetractRequest { namespace: namespace(), id: id(), ..Default::default() }
