@@ -130,7 +130,10 @@ impl Plan {
             ]
         });
         let weight = ("ALINA_CPU_SHARES".to_owned(), self.cpu_shares.to_string());
-        std::iter::once(weight).chain(shares).collect()
+        let postgres = self.share("postgres").map(|share| share.memory_mb / 4);
+        let shared =
+            postgres.map(|mb| ("ALINA_POSTGRES_SHARED_BUFFERS".to_owned(), format!("{mb}MB")));
+        std::iter::once(weight).chain(shares).chain(shared).collect()
     }
 }
 

@@ -13,6 +13,7 @@ mod hostile;
 mod insisting;
 mod killed;
 mod merging;
+mod migrating;
 mod reading;
 mod reset;
 mod streaming;

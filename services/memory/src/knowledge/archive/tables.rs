@@ -84,6 +84,22 @@ pub const TABLES: &[Table] = &[
         ],
         order: &["id"],
     },
+    // Episodes that wait to be read for facts: those that were read are not read again.
+    Table { name: "unextracted", columns: &[column("item_id", Value::Id)], order: &["item_id"] },
+    Table { name: "unasked", columns: &[column("item_id", Value::Id)], order: &["item_id"] },
+    Table {
+        name: "extraction_costs",
+        columns: &[
+            column("hour", Value::Time),
+            column("tier", Value::Small),
+            column("episodes", Value::Big),
+            column("facts", Value::Big),
+            column("refused", Value::Big),
+            column("tokens", Value::Big),
+            column("micros", Value::Big),
+        ],
+        order: &["hour", "tier"],
+    },
     Table {
         name: "versions",
         columns: &[
@@ -103,6 +119,17 @@ pub const TABLES: &[Table] = &[
             column("name", Value::Text),
             column("aliases", Value::Texts),
             column("type", Value::Text),
+        ],
+        order: &["id"],
+    },
+    Table {
+        name: "merges",
+        columns: &[
+            column("id", Value::Id),
+            column("from_id", Value::Id),
+            column("into_id", Value::Id),
+            column("merged_at", Value::Time),
+            optional("undone_at", Value::Time),
         ],
         order: &["id"],
     },
@@ -137,8 +164,31 @@ pub const TABLES: &[Table] = &[
             column("path", Value::Text),
             column("content", Value::Text),
             column("imported_at", Value::Time),
+            optional("base", Value::Text),
+            column("on_disk", Value::Flag),
+            optional("writing", Value::Text),
+            optional("before", Value::Text),
+            optional("written_at", Value::Time),
+            optional("removed_at", Value::Time),
         ],
         order: &["path"],
+    },
+    Table { name: "bank_folders", columns: &[column("folder", Value::Text)], order: &[] },
+    Table {
+        name: "bank_conflicts",
+        columns: &[
+            column("name", Value::Text),
+            column("path", Value::Text),
+            column("content", Value::Text),
+            column("at", Value::Time),
+            column("written", Value::Flag),
+        ],
+        order: &["name"],
+    },
+    Table {
+        name: "bank_forgotten",
+        columns: &[column("path", Value::Text), column("digest", Value::Bytes)],
+        order: &["path", "digest"],
     },
     Table {
         name: "sections",

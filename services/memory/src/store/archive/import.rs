@@ -143,6 +143,7 @@ impl Import {
         .bind(digest)
         .execute(&mut *self.transaction)
         .await?;
+        self.resolve().await?;
         self.count_on().await?;
         self.transaction.commit().await?;
         Ok(TakenIn { rows, intact })
@@ -174,7 +175,27 @@ impl Import {
             .bind(Json::Array(rows))
             .execute(&mut *self.transaction)
             .await;
-        written.map(drop).map_err(|error| self.told(error))
+        written.map_err(|error| self.told(error))?;
+        if name == "items" {
+            // Written down as to be read for facts; those that are still to be read come next.
+            sqlx::query("DELETE FROM unextracted WHERE namespace = $1")
+                .bind(&self.namespace.0)
+                .execute(&mut *self.transaction)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Lets names that are alike be looked for anew.
+    async fn resolve(&mut self) -> Result<(), MemoryError> {
+        sqlx::query(
+            "INSERT INTO unresolved SELECT namespace, id FROM entities WHERE namespace = $1
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(&self.namespace.0)
+        .execute(&mut *self.transaction)
+        .await?;
+        Ok(())
     }
 
     /// Exports are numbered anew: another namespace may have their numbers.
