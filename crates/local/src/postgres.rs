@@ -208,14 +208,14 @@ fn port_is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// An eighth of the machine's memory, in MB: enough for the indexes of millions of items, and most is
-/// left to the models. Taken only as far as it is used.
+/// A quarter of the machine's memory, in MB, as PostgreSQL's manual has it: enough for the indexes of
+/// millions of items, and most is left to the models. Taken only as far as it is used.
 fn shared_buffers() -> u64 {
     let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
         line.split_whitespace().next()?.parse::<u64>().ok()
     });
-    memory.map_or(256, |kilobytes| (kilobytes / 1024 / 8).clamp(256, 8_192))
+    memory.map_or(256, |kilobytes| (kilobytes / 1024 / 4).clamp(256, 8_192))
 }
 
 fn spawn(programs: &PostgresPrograms, options: &PostgresOptions) -> Result<Process, LocalError> {

@@ -19,7 +19,7 @@ const MOST_MATCHES: i64 = 300;
 const ENOUGH_OF_FREQUENT: i64 = 200;
 /// A word that occurs in more items than this tells little, and its list takes long to read: it is left
 /// to the meaning when there is one.
-const LONGEST_LIST: i64 = 30_000;
+const LONGEST_LIST: i64 = 10_000;
 /// So many that the actors asked for said last are compared.
 const LATEST_OF_ACTORS: i64 = 300;
 /// Of a span of time so many items are compared.
@@ -181,8 +181,8 @@ impl Terms {
     }
 }
 
-/// Any of the rarest terms; when already the rarest is frequent, it together with the next two. With how
-/// many matches are enough.
+/// Any of the rarest terms; when already the rarest is frequent, it together with those of the next two
+/// whose lists are not much longer. With how many matches are enough.
 fn selecting(terms: &Terms) -> (String, i64) {
     let mut matches = 0;
     let mut rare = Vec::new();
@@ -194,8 +194,11 @@ fn selecting(terms: &Terms) -> (String, i64) {
         rare.push(format!("({query})"));
     }
     if rare.is_empty() {
-        let rarest = terms.queries.iter().take(3).map(|query| format!("({query})"));
-        return (rarest.collect::<Vec<_>>().join(" & "), ENOUGH_OF_FREQUENT);
+        let partners = terms.queries.iter().zip(&terms.items).skip(1).take(2);
+        let partners = partners.filter(|(_, items)| **items <= 5 * LONGEST_LIST);
+        let all = terms.queries.iter().take(1).chain(partners.map(|(query, _)| query));
+        let all: Vec<String> = all.map(|query| format!("({query})")).collect();
+        return (all.join(" & "), ENOUGH_OF_FREQUENT);
     }
     // Counts lag behind a little.
     (rare.join(" | "), 2 * MOST_MATCHES)
