@@ -31,7 +31,7 @@ use crate::{
 const EMBED_WITHIN: Duration = Duration::from_secs(2);
 /// Of each ranking that is fused.
 const DEPTH: i64 = 40;
-/// So many of the best fused are measured.
+/// So many of the best fused are measured; more when more are asked for.
 const POOL: usize = 80;
 /// So many of the best fused have what was said beside them looked at.
 const SEEDS: usize = 20;
@@ -121,7 +121,8 @@ impl Recall {
         }
         more_rankings(&mut look, &deep, &question, vector.as_ref(), &linked, &mut rankings).await?;
         let mut fused = fusion::fuse(&rankings);
-        fused.truncate(POOL);
+        // Some say the same and are given once.
+        fused.truncate(POOL.max(limit.saturating_mul(2)));
         let pool = pool(&mut look, &deep, &fused, linked, &terms, vector.as_ref()).await?;
         let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
         let found = ranking::rank(&question, &weights, pool, now, limit);

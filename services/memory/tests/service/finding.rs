@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alina_proto::{
     Service,
-    memory::v1::{Episode, FactInput, RememberRequest, SearchRequest, SearchResult},
+    memory::v1::{Episode, FactInput, ItemKind, RememberRequest, SearchRequest, SearchResult},
 };
 use alina_testkit::Suite;
 use prost_types::Timestamp;
@@ -195,4 +195,20 @@ async fn signals_are_told_when_asked_for() {
         SearchRequest { query: "boat".to_owned(), explain: true, ..SearchRequest::default() };
     let found = memory.clone().search(request).await.unwrap().into_inner().results;
     assert!((found[0].signals["words"] - 1.0).abs() < 1e-9, "{found:#?}");
+}
+
+#[tokio::test]
+async fn as_many_are_given_as_are_asked_for() {
+    let suite = Suite::builder().service(Service::Memory).start().await;
+    let memory = memory(&suite.connector());
+    let facts = (0..120).map(|n| fact("Depot", "stocks", &format!("gadget {n}"))).collect();
+    remember(&memory, RememberRequest { facts, ..RememberRequest::default() }).await;
+    let request = SearchRequest {
+        query: "gadget".to_owned(),
+        limit: 100,
+        kinds: vec![ItemKind::Fact.into()],
+        ..SearchRequest::default()
+    };
+    let found = memory.clone().search(request).await.unwrap().into_inner().results;
+    assert_eq!(found.len(), 100);
 }
