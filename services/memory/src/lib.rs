@@ -25,6 +25,7 @@
 pub mod config;
 pub mod knowledge;
 
+mod backoff;
 mod bank;
 mod cache;
 pub mod error;

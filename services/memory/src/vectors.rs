@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tonic::{Code, Status};
 
 use crate::{
+    backoff::Backoff,
     error::MemoryError,
     metrics::Metrics,
     store::{Bare, DIMENSIONS, Store},
@@ -25,8 +26,6 @@ const EMBED_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How often those that wait are counted: it takes long when there are many.
 const TELL_EVERY: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// The background task.
 pub(crate) struct Vectors {
@@ -44,15 +43,15 @@ enum Trouble {
 impl Vectors {
     /// Works until it is dropped.
     pub(crate) async fn run(self) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new();
         let mut told = None;
         loop {
             match self.batch(&mut told).await {
                 Ok(0) => {
-                    pause = FIRST_PAUSE;
+                    backoff.reset();
                     let _ = tokio::time::timeout(LOOK_EVERY, self.written.notified()).await;
                 }
-                Ok(_) => pause = FIRST_PAUSE,
+                Ok(_) => backoff.reset(),
                 Err(trouble) => {
                     match trouble {
                         Trouble::Store(error) => tracing::warn!(%error, "vectors wait"),
@@ -61,8 +60,7 @@ impl Vectors {
                         }
                         Trouble::Inference(status) => tracing::warn!(%status, "vectors wait"),
                     }
-                    self.pause(pause.mul_f64(0.5 + rand::random::<f64>())).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.pause(backoff.pause()).await;
                 }
             }
         }
@@ -117,9 +115,8 @@ impl Vectors {
     }
 
     async fn keep(&self, vectors: Vec<(Bare, Vec<f32>)>) -> Result<(), Trouble> {
-        let count = vectors.len() as u64;
-        self.store.set_vectors(vectors).await.map_err(Trouble::Store)?;
-        self.metrics.vectors.inc_by(count);
+        let stored = self.store.set_vectors(vectors).await.map_err(Trouble::Store)?;
+        self.metrics.vectors.inc_by(stored);
         Ok(())
     }
 

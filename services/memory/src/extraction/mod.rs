@@ -9,6 +9,7 @@ mod model;
 use std::time::{Duration, Instant};
 
 use crate::{
+    backoff::{self, Backoff},
     error::MemoryError,
     knowledge::{Namespace, extraction::stated},
     metrics::{Metrics, Tiered},
@@ -29,8 +30,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_millis(10);
 const LONGEST_REST: Duration = Duration::from_secs(1);
 const REST_TIMES: u32 = 2;
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How often old costs are dropped.
 const DROP_EVERY: Duration = Duration::from_secs(3_600);
 /// How often it is counted how many wait, and who waits in vain is dismissed.
@@ -49,7 +48,7 @@ pub(crate) struct Rules {
 impl Rules {
     /// Works until it is dropped.
     pub(crate) async fn run(self) {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new();
         let mut after = String::new();
         let mut dropped = Instant::now();
         let mut counted: Option<Instant> = None;
@@ -70,7 +69,7 @@ impl Rules {
             match self.batch(&after).await {
                 Ok(Some(namespace)) => {
                     after = namespace.0;
-                    pause = FIRST_PAUSE;
+                    backoff.reset();
                     rest(begun).await;
                 }
                 // All namespaces have had their turn.
@@ -78,8 +77,7 @@ impl Rules {
                 Ok(None) => self.resolve().await,
                 Err(error) => {
                     told(&error);
-                    tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    tokio::time::sleep(backoff.pause()).await;
                 }
             }
         }
@@ -93,7 +91,7 @@ impl Rules {
             Ok(0) => tokio::time::sleep(LOOK_EVERY).await,
             Err(error) => {
                 told(&error);
-                tokio::time::sleep(LONGEST_PAUSE).await;
+                tokio::time::sleep(backoff::LONGEST).await;
             }
         }
     }

@@ -9,8 +9,9 @@ use alina_proto::inference::v1::{
 };
 use tonic::Status;
 
-use super::{FIRST_PAUSE, LONGEST_PAUSE, micros, told};
+use super::{micros, told};
 use crate::{
+    backoff::Backoff,
     error::MemoryError,
     knowledge::{
         Namespace,
@@ -81,13 +82,13 @@ impl Model {
             }
             return;
         }
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new();
         let mut after = String::new();
         loop {
             match Box::pin(self.one(&after)).await {
                 Ok(Ok(namespace)) => {
                     after = namespace.0;
-                    pause = FIRST_PAUSE;
+                    backoff.reset();
                 }
                 Ok(Err(Idle::Nobody)) if !after.is_empty() => after.clear(),
                 Ok(Err(Idle::Nobody | Idle::Spent)) => tokio::time::sleep(LOOK_EVERY).await,
@@ -98,8 +99,7 @@ impl Model {
                             tracing::debug!(%status, "extraction by a model waits");
                         }
                     }
-                    tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    tokio::time::sleep(backoff.pause()).await;
                 }
             }
         }

@@ -303,6 +303,11 @@ fn back(unit: &Word, count: u32, day: NaiveDate) -> Option<(NaiveDate, u64)> {
     Some((from, length))
 }
 
+/// Whether a word, in lower case, is the name of a month or of a day of the week.
+pub(super) fn is_month_or_weekday(word: &str) -> bool {
+    MONTHS.contains(&word) || WEEKDAYS.contains(&word)
+}
+
 fn month(word: &Word) -> Option<u32> {
     let at = MONTHS.iter().position(|name| *name == word.lower)?;
     u32::try_from(at + 1).ok()

@@ -20,6 +20,13 @@ use crate::{
 
 /// Costs are kept for so many days.
 const KEPT_DAYS: i64 = 400;
+/// Sums of costs, as [`cost`] reads them.
+const COSTS: &str = "SELECT coalesce(sum(episodes), 0)::bigint AS episodes,
+                            coalesce(sum(facts), 0)::bigint AS facts,
+                            coalesce(sum(refused), 0)::bigint AS refused,
+                            coalesce(sum(tokens), 0)::bigint AS tokens,
+                            coalesce(sum(micros), 0)::bigint AS micros
+                       FROM extraction_costs";
 
 /// Who extracts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -221,19 +228,10 @@ impl Store {
 
     /// What `tier` has cost in this hour, over all namespaces.
     pub async fn cost_of_hour(&self, tier: Tier) -> Result<Cost, MemoryError> {
-        let row = sqlx::query(
-            "SELECT coalesce(sum(episodes), 0)::bigint AS episodes,
-                    coalesce(sum(facts), 0)::bigint AS facts,
-                    coalesce(sum(refused), 0)::bigint AS refused,
-                    coalesce(sum(tokens), 0)::bigint AS tokens,
-                    coalesce(sum(micros), 0)::bigint AS micros
-               FROM extraction_costs WHERE hour = $1 AND tier = $2",
-        )
-        .bind(hour(now()))
-        .bind(tier.number())
-        .fetch_one(&self.pool)
-        .await?;
-        cost(&row)
+        let sql = format!("{COSTS} WHERE hour = $1 AND tier = $2");
+        // Put together from constants of this module.
+        let row = sqlx::query(AssertSqlSafe(sql)).bind(hour(now())).bind(tier.number());
+        cost(&row.fetch_one(&self.pool).await?)
     }
 
     /// Of a namespace: episodes that wait, and what extraction has cost by rules and by a model.
@@ -253,19 +251,10 @@ impl Store {
         .await?;
         let mut costs = [Cost::default(); 2];
         for (cost_of, tier) in costs.iter_mut().zip([Tier::Rules, Tier::Model]) {
-            let row = sqlx::query(
-                "SELECT coalesce(sum(episodes), 0)::bigint AS episodes,
-                        coalesce(sum(facts), 0)::bigint AS facts,
-                        coalesce(sum(refused), 0)::bigint AS refused,
-                        coalesce(sum(tokens), 0)::bigint AS tokens,
-                        coalesce(sum(micros), 0)::bigint AS micros
-                   FROM extraction_costs WHERE namespace = $1 AND tier = $2",
-            )
-            .bind(&namespace.0)
-            .bind(tier.number())
-            .fetch_one(&self.pool)
-            .await?;
-            *cost_of = cost(&row)?;
+            let sql = format!("{COSTS} WHERE namespace = $1 AND tier = $2");
+            // Put together from constants of this module.
+            let row = sqlx::query(AssertSqlSafe(sql)).bind(&namespace.0).bind(tier.number());
+            *cost_of = cost(&row.fetch_one(&self.pool).await?)?;
         }
         let [rules, model] = costs;
         Ok((waiting, rules, model))

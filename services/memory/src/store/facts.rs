@@ -45,8 +45,8 @@ pub struct KnownFact {
     pub doubts: Vec<String>,
 }
 
-/// The facts of `ids`, in that order, as they were believed, about what was one then; without those that are stale if the
-/// view is without.
+/// The facts of `ids`, in that order, as they were believed, about what was one then; without those
+/// that are stale if the view is without.
 pub(super) async fn known_facts(
     connection: &mut PgConnection,
     groups: &Groups,

@@ -4,6 +4,7 @@ use super::{
     lexicon::{ADVERBS, ENDS, INNER, NO_NAME, OPENERS, VAGUE, VERBS},
     sentence::Token,
 };
+use crate::knowledge::time;
 
 /// A name has at most so many words.
 const MOST_OF_NAME: usize = 5;
@@ -278,5 +279,6 @@ pub(super) fn is_adverb(word: &str) -> bool {
 }
 
 fn is_name(token: &Token) -> bool {
-    token.capital && !NO_NAME.contains(&token.lower.as_str())
+    let lower = token.lower.as_str();
+    token.capital && !NO_NAME.contains(&lower) && !time::is_month_or_weekday(lower)
 }

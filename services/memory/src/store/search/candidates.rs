@@ -147,9 +147,7 @@ impl Look {
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql))).bind(actors).bind(scope.limit);
         ids(&query.fetch_all(&mut *self.transaction).await?)
     }
-}
 
-impl Look {
     /// The items written down last.
     pub async fn recent(&mut self, scope: &Scope) -> Result<Vec<Item>, MemoryError> {
         // Planned for the limit: only then the index that has the order is used.

@@ -52,14 +52,15 @@ impl Store {
     }
 
     /// Stores items' vectors. Items that others are changing get theirs another time: to wait for one
-    /// while holding another could be to wait in a circle.
-    pub async fn set_vectors(&self, vectors: Vec<(Bare, Vec<f32>)>) -> Result<(), MemoryError> {
+    /// while holding another could be to wait in a circle. Tells how many were stored.
+    pub async fn set_vectors(&self, vectors: Vec<(Bare, Vec<f32>)>) -> Result<u64, MemoryError> {
         let mut by_namespace: BTreeMap<String, (Vec<Uuid>, Vec<Vector>)> = BTreeMap::new();
         for (bare, vector) in vectors {
             let (ids, vectors) = by_namespace.entry(bare.namespace.0).or_default();
             ids.push(bare.id);
             vectors.push(Vector::from(vector));
         }
+        let mut stored = 0;
         let mut transaction = self.pool.begin().await?;
         for (namespace, (ids, vectors)) in by_namespace {
             let changed = sqlx::query(
@@ -75,12 +76,13 @@ impl Store {
             .bind(vectors)
             .execute(&mut *transaction)
             .await?;
+            stored += changed.rows_affected();
             if changed.rows_affected() > 0 {
                 touch(&mut transaction, &Namespace(namespace)).await?;
             }
         }
         transaction.commit().await?;
-        Ok(())
+        Ok(stored)
     }
 
     /// Notes that the embedding model refuses an item's text: it is found by its words only.
