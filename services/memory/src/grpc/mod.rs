@@ -40,7 +40,7 @@ use crate::{
     cache::Cache,
     knowledge::{Kind, bank::LEARNED},
     recall::Recall,
-    store::{Key, Scope, Store},
+    store::{Key, Scope, Stats, Store},
 };
 
 const MAX_QUERY_BYTES: usize = 8_192;
@@ -241,9 +241,8 @@ impl MemoryService for Grpc {
         let mut bad = Violations::default();
         let namespace = checked_namespace(&request.into_inner().namespace, &mut bad);
         bad.finish()?;
-        let counts = self.store.counts(&namespace).await.map_err(failure)?;
-        let bank = self.store.bank_counts(&namespace).await.map_err(failure)?;
-        let (waiting, rules, model) = self.store.extraction(&namespace).await.map_err(failure)?;
+        let Stats { counts, bank, extraction } =
+            self.store.stats(&namespace).await.map_err(failure)?;
         let [episodes, facts, entities, sections] = counts.items.map(i64::unsigned_abs);
         Ok(Response::new(GetStatsResponse {
             episodes,
@@ -255,9 +254,9 @@ impl MemoryService for Grpc {
             cache_available: self.cache.is_available().await,
             documents: bank.documents.unsigned_abs(),
             bank_conflicts: bank.conflicts.unsigned_abs(),
-            awaiting_extraction: waiting.unsigned_abs(),
-            rules: Some(rules.into()),
-            model: Some(model.into()),
+            awaiting_extraction: extraction.waiting.unsigned_abs(),
+            rules: Some(extraction.rules.into()),
+            model: Some(extraction.model.into()),
         }))
     }
 

@@ -111,6 +111,17 @@ pub struct Cost {
     pub micros: i64,
 }
 
+/// What the extraction of a namespace's facts has brought and cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extraction {
+    /// Episodes that wait, for rules or a model.
+    pub waiting: i64,
+    /// By rules.
+    pub rules: Cost,
+    /// By a model.
+    pub model: Cost,
+}
+
 impl Store {
     /// Up to `limit` episodes of one namespace that wait for `tier`: of the one after `after`, so that
     /// all have their turn. What is retracted waits until it is restored.
@@ -234,32 +245,6 @@ impl Store {
         cost(&row.fetch_one(&self.pool).await?)
     }
 
-    /// Of a namespace: episodes that wait, and what extraction has cost by rules and by a model.
-    pub async fn extraction(
-        &self,
-        namespace: &Namespace,
-    ) -> Result<(i64, Cost, Cost), MemoryError> {
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM (
-               SELECT item_id FROM unextracted WHERE namespace = $1
-               UNION ALL SELECT item_id FROM unasked WHERE namespace = $1) AS waiting
-               JOIN items i ON i.namespace = $1 AND i.id = item_id
-              WHERE retracted_at IS NULL",
-        )
-        .bind(&namespace.0)
-        .fetch_one(&self.pool)
-        .await?;
-        let mut costs = [Cost::default(); 2];
-        for (cost_of, tier) in costs.iter_mut().zip([Tier::Rules, Tier::Model]) {
-            let sql = format!("{COSTS} WHERE namespace = $1 AND tier = $2");
-            // Put together from constants of this module.
-            let row = sqlx::query(AssertSqlSafe(sql)).bind(&namespace.0).bind(tier.number());
-            *cost_of = cost(&row.fetch_one(&self.pool).await?)?;
-        }
-        let [rules, model] = costs;
-        Ok((waiting, rules, model))
-    }
-
     /// Drops costs of long ago.
     pub async fn drop_old_costs(&self) -> Result<(), MemoryError> {
         sqlx::query("DELETE FROM extraction_costs WHERE hour < $1")
@@ -268,6 +253,30 @@ impl Store {
             .await?;
         Ok(())
     }
+}
+
+/// Episodes of a namespace that wait, and what extraction has cost it.
+pub(super) async fn costs(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+) -> Result<Extraction, MemoryError> {
+    let waiting = sqlx::query_scalar(
+        "SELECT count(*) FROM (
+           SELECT item_id FROM unextracted WHERE namespace = $1
+           UNION ALL SELECT item_id FROM unasked WHERE namespace = $1) AS waiting
+           JOIN items i ON i.namespace = $1 AND i.id = item_id
+          WHERE retracted_at IS NULL",
+    );
+    let waiting = waiting.bind(&namespace.0).fetch_one(&mut *connection).await?;
+    let mut costs = [Cost::default(); 2];
+    for (cost_of, tier) in costs.iter_mut().zip([Tier::Rules, Tier::Model]) {
+        let sql = format!("{COSTS} WHERE namespace = $1 AND tier = $2");
+        // Put together from constants of this module.
+        let row = sqlx::query(AssertSqlSafe(sql)).bind(&namespace.0).bind(tier.number());
+        *cost_of = cost(&row.fetch_one(&mut *connection).await?)?;
+    }
+    let [rules, model] = costs;
+    Ok(Extraction { waiting, rules, model })
 }
 
 fn cost(row: &sqlx::postgres::PgRow) -> Result<Cost, MemoryError> {

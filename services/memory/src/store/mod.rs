@@ -43,7 +43,7 @@ pub use brief::{Material, Needed};
 pub use changes::Change;
 pub use entities::{Entity, MOST_ALIASES};
 pub use explain::Reason;
-pub use extraction::{Concluded, Cost, Tier, Waiting};
+pub use extraction::{Concluded, Cost, Extraction, Tier, Waiting};
 pub use facts::KnownFact;
 pub use forget::{Export, Forgotten, Target, Wish};
 pub use graph::{Graph, Near, Route, Walk};
@@ -74,6 +74,17 @@ pub struct Counts {
     pub awaiting_vectors: i64,
 }
 
+/// Everything that is counted.
+#[derive(Debug, Clone, Default)]
+pub struct Stats {
+    /// Items and the log.
+    pub counts: Counts,
+    /// The memory bank.
+    pub bank: BankCounts,
+    /// Facts taken out of what was said.
+    pub extraction: Extraction,
+}
+
 impl Store {
     /// Over connections that see this service's schema.
     #[must_use]
@@ -100,33 +111,46 @@ impl Store {
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
 
-    /// How much the namespace holds.
-    pub async fn counts(&self, namespace: &Namespace) -> Result<Counts, MemoryError> {
-        let rows =
-            sqlx::query("SELECT kind, count(*) FROM items WHERE namespace = $1 AND retracted_at IS NULL GROUP BY kind")
-                .bind(&namespace.0)
-                .fetch_all(&self.pool)
-                .await?;
-        let mut counts = Counts::default();
-        for row in rows {
-            if let Some(kind) = Kind::of(row.try_get(0)?)
-                && let Some(count) = counts.items.get_mut(kind.number() as usize - 1)
-            {
-                *count = row.try_get(1)?;
-            }
+    /// How much the namespace holds, of one state.
+    pub async fn stats(&self, namespace: &Namespace) -> Result<Stats, MemoryError> {
+        let mut transaction = self.read(namespace).await?;
+        Ok(Stats {
+            counts: counts(&mut transaction, namespace).await?,
+            bank: bank::counts(&mut transaction, namespace).await?,
+            extraction: extraction::costs(&mut transaction, namespace).await?,
+        })
+    }
+}
+
+async fn counts(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+) -> Result<Counts, MemoryError> {
+    let rows = sqlx::query(
+        "SELECT kind, count(*) FROM items WHERE namespace = $1 AND retracted_at IS NULL GROUP BY kind",
+    )
+    .bind(&namespace.0)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut counts = Counts::default();
+    for row in rows {
+        if let Some(kind) = Kind::of(row.try_get(0)?)
+            && let Some(count) = counts.items.get_mut(kind.number() as usize - 1)
+        {
+            *count = row.try_get(1)?;
         }
-        let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM actions WHERE namespace = $1),
+    }
+    let row = sqlx::query(
+        "SELECT (SELECT count(*) FROM actions WHERE namespace = $1),
                     (SELECT count(*) FROM items
                       WHERE namespace = $1 AND embedding IS NULL AND NOT embedding_refused)",
-        )
-        .bind(&namespace.0)
-        .fetch_one(&self.pool)
-        .await?;
-        counts.actions = row.try_get(0)?;
-        counts.awaiting_vectors = row.try_get(1)?;
-        Ok(counts)
-    }
+    )
+    .bind(&namespace.0)
+    .fetch_one(connection)
+    .await?;
+    counts.actions = row.try_get(0)?;
+    counts.awaiting_vectors = row.try_get(1)?;
+    Ok(counts)
 }
 
 /// A key with what it stands for.

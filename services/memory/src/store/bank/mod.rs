@@ -11,6 +11,7 @@ mod sync;
 
 use sqlx::{PgConnection, Row};
 
+pub(super) use self::reading::counts;
 pub use self::{
     conflicts::Conflict,
     edit::{EditWish, Edited},

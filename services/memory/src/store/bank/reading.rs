@@ -1,7 +1,7 @@
 //! Documents as they are given out.
 
 use chrono::{DateTime, Utc};
-use sqlx::Row;
+use sqlx::{PgConnection, Row};
 
 use crate::{
     error::MemoryError,
@@ -124,13 +124,21 @@ impl Store {
 
     /// How many documents and conflicts there are.
     pub async fn bank_counts(&self, namespace: &Namespace) -> Result<BankCounts, MemoryError> {
-        let row = sqlx::query(
-            "SELECT (SELECT count(*) FROM documents WHERE namespace = $1 AND removed_at IS NULL),
-                    (SELECT count(*) FROM bank_conflicts WHERE namespace = $1)",
-        )
-        .bind(&namespace.0)
-        .fetch_one(&mut *self.read(namespace).await?)
-        .await?;
-        Ok(BankCounts { documents: row.try_get(0)?, conflicts: row.try_get(1)? })
+        counts(&mut *self.read(namespace).await?, namespace).await
     }
+}
+
+/// How many documents and conflicts there are.
+pub(in crate::store) async fn counts(
+    connection: &mut PgConnection,
+    namespace: &Namespace,
+) -> Result<BankCounts, MemoryError> {
+    let row = sqlx::query(
+        "SELECT (SELECT count(*) FROM documents WHERE namespace = $1 AND removed_at IS NULL),
+                (SELECT count(*) FROM bank_conflicts WHERE namespace = $1)",
+    )
+    .bind(&namespace.0)
+    .fetch_one(connection)
+    .await?;
+    Ok(BankCounts { documents: row.try_get(0)?, conflicts: row.try_get(1)? })
 }
