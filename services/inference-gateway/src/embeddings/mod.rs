@@ -1,9 +1,8 @@
-//! Vectors of texts, made here: from BERT models such as all-MiniLM-L6-v2 in folders, which candle
-//! runs, and from GGUF files, which llama.cpp runs. A thread of the model's own takes the requests one
+//! Vectors of texts, made here: from BERT models such as all-MiniLM-L6-v2 in folders, which
+//! `alina-encoder` runs, and from GGUF files, which llama.cpp runs. A thread of the model's own takes the requests one
 //! after another.
 
 mod bert;
-mod layers;
 
 use std::{
     fmt, io,

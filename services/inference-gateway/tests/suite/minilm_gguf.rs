@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use candle_core::{Device, Tensor, safetensors};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::Value;
 
 const U32: u32 = 4;
@@ -37,7 +37,8 @@ pub(crate) fn made_of(folder: &Path) -> Vec<u8> {
         serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap()
     };
     let entries = entries(&json("config.json"), &json("tokenizer.json"));
-    let tensors = tensors(folder);
+    let weights = fs::read(folder.join("model.safetensors")).unwrap();
+    let tensors = tensors(&weights);
     let mut file = b"GGUF\x03\0\0\0".to_vec();
     file.extend((tensors.len() as u64).to_le_bytes());
     file.extend((entries.len() as u64).to_le_bytes());
@@ -45,25 +46,24 @@ pub(crate) fn made_of(folder: &Path) -> Vec<u8> {
     let mut offset = 0_u64;
     for (name, tensor) in &tensors {
         file.extend(text(name));
-        file.extend(u32::try_from(tensor.rank()).unwrap().to_le_bytes());
-        for length in tensor.dims().iter().rev() {
+        file.extend(u32::try_from(tensor.shape().len()).unwrap().to_le_bytes());
+        for length in tensor.shape().iter().rev() {
             file.extend((*length as u64).to_le_bytes());
         }
         // Of 32-bit numbers.
         file.extend(0_u32.to_le_bytes());
         file.extend(offset.to_le_bytes());
-        offset += (tensor.elem_count() * 4).next_multiple_of(ALIGNMENT) as u64;
+        offset += tensor.data().len().next_multiple_of(ALIGNMENT) as u64;
     }
     for (_, tensor) in &tensors {
         file.resize(file.len().next_multiple_of(ALIGNMENT), 0);
-        let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        file.extend(tensor.data());
     }
     file
 }
 
-fn tensors(folder: &Path) -> Vec<(String, Tensor)> {
-    let all = safetensors::load(folder.join("model.safetensors"), &Device::Cpu).unwrap();
+fn tensors(weights: &[u8]) -> Vec<(String, TensorView<'_>)> {
+    let all = SafeTensors::deserialize(weights).unwrap().tensors();
     let named = all.into_iter().filter_map(|(name, tensor)| {
         let (path, part) = name.rsplit_once('.')?;
         let path = path.strip_prefix("bert.").unwrap_or(path);
@@ -74,6 +74,7 @@ fn tensors(folder: &Path) -> Vec<(String, Tensor)> {
         } else {
             TENSORS.iter().find(|(from, _)| *from == path)?.1.to_owned()
         };
+        assert_eq!(tensor.dtype(), Dtype::F32, "{name}");
         Some((format!("{base}.{part}"), tensor))
     });
     named.collect()
