@@ -235,6 +235,8 @@ fn spawn(programs: &PostgresPrograms, options: &PostgresOptions) -> Result<Proce
     settings.extend(log_settings(options.archive.as_deref()));
     if options.durable {
         settings.push(format!("shared_buffers={}MB", shared_buffers()));
+        // After a restart it reads what it had in memory before: else the first answers wait for it.
+        settings.push("shared_preload_libraries=pg_prewarm".to_owned());
     } else {
         let fast =
             ["shared_buffers=64MB", "fsync=off", "synchronous_commit=off", "full_page_writes=off"];

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use alina_client::{PeerChannel, deadline};
 use alina_proto::inference::v1::{EmbedRequest, inference_service_client::InferenceServiceClient};
 use chrono::{DateTime, Utc};
-use pgvector::Vector;
+use pgvector::HalfVector;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -117,7 +117,8 @@ impl Recall {
         resolve_event(&mut look, &deep, &mut question).await?;
         let mut rankings = vec![("text", words)];
         if let Some(vector) = &vector {
-            nearest(&mut look, &deep, &question.actors, vector, &mut rankings).await?;
+            let (nearest, theirs) = look.by_vector(&deep, vector, &question.actors).await?;
+            rankings.extend([("vector", nearest), ("actor", theirs)]);
         }
         more_rankings(&mut look, &deep, &question, vector.as_ref(), &linked, &mut rankings).await?;
         let mut fused = fusion::fuse(&rankings);
@@ -154,7 +155,7 @@ impl Recall {
         Ok((packed(found, &doubts, budget), doubts, vectors_used))
     }
 
-    async fn vector_of(&self, query: &str) -> Option<Vector> {
+    async fn vector_of(&self, query: &str) -> Option<HalfVector> {
         let request = EmbedRequest {
             texts: vec![query.to_owned()],
             agent: "memory".to_owned(),
@@ -166,7 +167,7 @@ impl Recall {
             Ok(answer) => {
                 let vector = answer.into_inner().embeddings.pop()?.values;
                 // Another model than the stored vectors are of: words alone must do.
-                (vector.len() == DIMENSIONS).then(|| Vector::from(vector))
+                (vector.len() == DIMENSIONS).then(|| HalfVector::from_f32_slice(&vector))
             }
             Err(status) => {
                 tracing::debug!(%status, "searching without vectors");
@@ -189,30 +190,12 @@ async fn found_by_names(
     Ok((terms, words, linked))
 }
 
-/// What is nearest in meaning, and what the named actors said that is.
-async fn nearest(
-    look: &mut Look,
-    scope: &Scope,
-    actors: &[String],
-    vector: &Vector,
-    rankings: &mut Vec<Ranking>,
-) -> Result<(), MemoryError> {
-    let nearest = look.by_vector(scope, vector).await?;
-    let theirs = if actors.is_empty() {
-        Vec::new()
-    } else {
-        look.by_actors_and_vector(scope, actors, vector, &nearest).await?
-    };
-    rankings.extend([("vector", nearest), ("actor", theirs)]);
-    Ok(())
-}
-
 /// Candidates by what else the question names, added to `rankings`.
 async fn more_rankings(
     look: &mut Look,
     scope: &Scope,
     question: &Question,
-    vector: Option<&Vector>,
+    vector: Option<&HalfVector>,
     linked: &[Linked],
     rankings: &mut Vec<Ranking>,
 ) -> Result<(), MemoryError> {
@@ -242,11 +225,11 @@ async fn pool(
     fused: &[Fused],
     linked: Vec<Linked>,
     terms: &Terms,
-    vector: Option<&Vector>,
+    vector: Option<&HalfVector>,
 ) -> Result<Pool, MemoryError> {
-    let ids = fused.iter().map(|fused| fused.id).collect();
-    let seeds: Vec<_> = fused.iter().take(SEEDS).map(|fused| fused.id).collect();
-    let mut pool = look.pool(scope, ids, &seeds, terms, vector).await?;
+    let ids: Vec<Uuid> = fused.iter().map(|fused| fused.id).collect();
+    let seeds = &ids[..ids.len().min(SEEDS)];
+    let mut pool = look.pool(scope, &ids, seeds, terms, vector).await?;
     let mut places: HashMap<_, _> =
         fused.iter().map(|fused| (fused.id, fused.places.clone())).collect();
     let mut links: HashMap<_, Link> =
@@ -268,7 +251,7 @@ async fn resolve_event(
     let terms = look.terms(&scope.namespace, event).await?;
     let best = Scope { limit: 1, ..scope.clone() };
     let ids = look.by_words(&best, &terms).await?;
-    let pool = look.pool(&best, ids, &[], &terms, None).await?;
+    let pool = look.pool(&best, &ids, &[], &terms, None).await?;
     let weights = terms.weights().unwrap_or_else(|| of_pool(&terms, &pool));
     let fitting = pool.candidates.iter().find(|found| signals::fits(found.terms, &weights));
     if let Some(found) = fitting {

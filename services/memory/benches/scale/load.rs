@@ -1,11 +1,17 @@
 //! Questions at a steady rate.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use alina_client::PeerChannel;
 use alina_proto::memory::v1::{SearchRequest, memory_service_client::MemoryServiceClient};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::{
+    sync::mpsc::{self, Receiver},
+    task::JoinSet,
+};
 
 use crate::NAMESPACE;
 
@@ -38,11 +44,10 @@ pub(crate) async fn ask(
     questions: &[String],
     rate: u32,
 ) -> Took {
-    let begun = Instant::now();
+    let mut ticks = ticks(rate);
     let mut asked = JoinSet::new();
-    for (n, question) in (0..).zip(questions) {
-        let due = begun + Duration::from_secs(1) * n / rate;
-        tokio::time::sleep_until(due.into()).await;
+    for question in questions {
+        let due = ticks.recv().await.expect("the clock goes on");
         let (mut memory, query) = (memory.clone(), question.clone());
         asked.spawn(async move {
             let request = SearchRequest {
@@ -58,9 +63,26 @@ pub(crate) async fn ask(
             (due.elapsed().as_secs_f64() * 1e3, answer.vectors_used)
         });
     }
+    drop(ticks);
     let answers = asked.join_all().await;
     let with_vectors = answers.iter().filter(|(_, vectors)| *vectors).count();
     let mut latencies: Vec<f64> = answers.into_iter().map(|(took, _)| took).collect();
     latencies.sort_by(f64::total_cmp);
     Took { latencies, with_vectors }
+}
+
+/// When each question is due. By a thread of its own: tokio's clock wakes whoever waits up to a
+/// millisecond late.
+fn ticks(rate: u32) -> Receiver<Instant> {
+    let (tick, ticks) = mpsc::channel(1);
+    thread::spawn(move || {
+        let begun = Instant::now();
+        for due in (0..).map(|n| begun + Duration::from_secs(1) * n / rate) {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if tick.blocking_send(due).is_err() {
+                break;
+            }
+        }
+    });
+    ticks
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::changes::Changes;
@@ -30,42 +30,53 @@ pub struct Seen {
     pub doubts: Vec<String>,
 }
 
+/// What does not hold of what the facts `asked` rest on, all the way down, with the last version of
+/// it; $2 is the time of which it is, $3 the time at which it was known.
+const FAILING: &str = "
+    below (fact_id, ground_id) AS (
+      SELECT fact_id, ground_id FROM grounds WHERE fact_id = ANY(ARRAY(SELECT id FROM asked))
+      UNION SELECT below.fact_id, g.ground_id
+        FROM below JOIN grounds g ON g.fact_id = below.ground_id),
+    needed AS MATERIALIZED (SELECT DISTINCT ground_id FROM below),
+    failed AS MATERIALIZED (
+      SELECT ground_id FROM needed WHERE NOT held(ground_id, $2, $3)),
+    failing AS (
+      SELECT fact_id, ground_id, i.recorded_at, i.kind, left(i.text, 200) AS text, last.*
+        FROM failed JOIN below USING (ground_id) JOIN items i ON i.id = ground_id
+        LEFT JOIN LATERAL (
+          SELECT valid_from AS ground_from, valid_to AS ground_to, since,
+                 nullif(until, 'infinity') AS until, reason
+            FROM histories
+           WHERE item_id = ground_id AND since <= $3 ORDER BY since DESC LIMIT 1) AS last ON true)";
+
 /// How those of `ids` appear in the view that are believed in it.
 pub(super) async fn seen(
     connection: &mut PgConnection,
     ids: &[Uuid],
     view: &View,
 ) -> Result<HashMap<Uuid, Seen>, MemoryError> {
-    let rows = sqlx::query(
-        "SELECT item_id, valid_from, valid_to FROM histories
-          WHERE item_id = ANY($1) AND since <= $2 AND until > $2",
-    )
-    .bind(ids)
-    .bind(view.known())
-    .fetch_all(&mut *connection)
-    .await?;
     // Of what is over nobody asks what it rests on.
-    let true_then: Vec<Uuid> = rows
-        .iter()
-        .filter_map(|row| {
-            let from: DateTime<Utc> = row.try_get("valid_from").ok()?;
-            let to: Option<DateTime<Utc>> = row.try_get("valid_to").ok()?;
-            let holds = from <= view.as_of && to.is_none_or(|to| to > view.as_of);
-            holds.then(|| row.try_get("item_id").ok())?
-        })
-        .collect();
-    let mut doubts = doubts(connection, &true_then, view).await?;
-    rows.iter()
-        .map(|row| {
-            let id: Uuid = row.try_get("item_id")?;
-            let seen = Seen {
-                valid_from: row.try_get("valid_from")?,
-                valid_to: row.try_get("valid_to")?,
-                doubts: doubts.remove(&id).unwrap_or_default(),
-            };
-            Ok((id, seen))
-        })
-        .collect()
+    let sql = format!(
+        "WITH RECURSIVE believed AS MATERIALIZED (
+           SELECT item_id, valid_from, valid_to FROM histories
+            WHERE item_id = ANY($1) AND since <= $3 AND until > $3),
+         asked AS (
+           SELECT item_id AS id FROM believed
+            WHERE valid_from <= $2 AND (valid_to IS NULL OR valid_to > $2)), {FAILING}
+         SELECT item_id, valid_from, valid_to, failing.*
+           FROM believed LEFT JOIN failing ON fact_id = item_id
+          ORDER BY item_id, recorded_at, ground_id"
+    );
+    let mut seen: HashMap<Uuid, Seen> = HashMap::with_capacity(ids.len());
+    for row in &failing(connection, sql, ids, view).await? {
+        let (valid_from, valid_to) = (row.try_get("valid_from")?, row.try_get("valid_to")?);
+        let as_it_is = Seen { valid_from, valid_to, doubts: Vec::new() };
+        let seen = seen.entry(row.try_get("item_id")?).or_insert(as_it_is);
+        if row.try_get::<Option<Uuid>, _>("fact_id")?.is_some() {
+            doubt(&mut seen.doubts, row, view)?;
+        }
+    }
+    Ok(seen)
 }
 
 /// Why those of `facts` are stale that are: what does not hold, all the way down.
@@ -74,39 +85,38 @@ pub(super) async fn doubts(
     facts: &[Uuid],
     view: &View,
 ) -> Result<HashMap<Uuid, Vec<String>>, MemoryError> {
-    let rows = sqlx::query(
-        "WITH RECURSIVE below (fact_id, ground_id) AS (
-           SELECT fact_id, ground_id FROM grounds WHERE fact_id = ANY($1)
-           UNION SELECT below.fact_id, g.ground_id
-             FROM below JOIN grounds g ON g.fact_id = below.ground_id),
-         needed AS MATERIALIZED (SELECT DISTINCT ground_id FROM below),
-         failing AS MATERIALIZED (
-           SELECT ground_id FROM needed WHERE NOT held(ground_id, $2, $3))
-         SELECT below.fact_id, i.kind, left(i.text, 200) AS text, last.*
-           FROM failing JOIN below USING (ground_id) JOIN items i ON i.id = ground_id
-           LEFT JOIN LATERAL (
-             SELECT valid_from, valid_to, since, nullif(until, 'infinity') AS until, reason
-               FROM histories
-              WHERE item_id = ground_id AND since <= $3 ORDER BY since DESC LIMIT 1) AS last ON true
-          ORDER BY below.fact_id, i.recorded_at, i.id",
-    )
-    .bind(facts)
-    .bind(view.as_of)
-    .bind(view.known())
-    .fetch_all(connection)
-    .await?;
+    let sql = format!(
+        "WITH RECURSIVE asked AS (SELECT unnest($1::uuid[]) AS id), {FAILING}
+         SELECT * FROM failing ORDER BY fact_id, recorded_at, ground_id"
+    );
     let mut doubts: HashMap<Uuid, Vec<String>> = HashMap::new();
-    for row in &rows {
-        let of_fact = doubts.entry(row.try_get("fact_id")?).or_default();
-        if of_fact.len() < MOST_DOUBTS {
-            let kind = Kind::of(row.try_get("kind")?).unwrap_or(Kind::Episode);
-            let version = last_version(row, "valid_from", "valid_to")?;
-            let text: String = row.try_get("text")?;
-            let (_, told) = standing(kind, version.as_ref(), view);
-            of_fact.push(format!("{text}: {told}"));
-        }
+    for row in &failing(connection, sql, facts, view).await? {
+        doubt(doubts.entry(row.try_get("fact_id")?).or_default(), row, view)?;
     }
     Ok(doubts)
+}
+
+async fn failing(
+    connection: &mut PgConnection,
+    sql: String,
+    ids: &[Uuid],
+    view: &View,
+) -> Result<Vec<PgRow>, MemoryError> {
+    // Put together from constants of this module.
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(ids).bind(view.as_of).bind(view.known());
+    Ok(query.fetch_all(connection).await?)
+}
+
+/// Adds what a row of [`FAILING`] tells.
+fn doubt(doubts: &mut Vec<String>, row: &PgRow, view: &View) -> Result<(), MemoryError> {
+    if doubts.len() < MOST_DOUBTS {
+        let kind = Kind::of(row.try_get("kind")?).unwrap_or(Kind::Episode);
+        let version = last_version(row, "ground_from", "ground_to")?;
+        let text: String = row.try_get("text")?;
+        let (_, told) = standing(kind, version.as_ref(), view);
+        doubts.push(format!("{text}: {told}"));
+    }
+    Ok(())
 }
 
 /// The version in a row, its validity in the columns `from` and `to`; all null when there is none. A

@@ -1,7 +1,7 @@
 //! The best by words, by meaning and by time: ids, from indexes.
 
 use chrono::NaiveTime;
-use pgvector::Vector;
+use pgvector::HalfVector;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
 
@@ -61,48 +61,42 @@ impl Look {
         ids(&query.fetch_all(&mut *self.transaction).await?)
     }
 
-    /// Items whose meaning is nearest to `vector`.
+    /// Items whose meaning is nearest to `vector`; and what these actors said that is: of the nearest
+    /// of all, and of what they said last. The index of vectors knows no actors; through all of it
+    /// their items would have to be looked for one by one.
     pub async fn by_vector(
         &mut self,
         scope: &Scope,
-        vector: &Vector,
-    ) -> Result<Vec<Uuid>, MemoryError> {
-        let sql = format!(
-            "SELECT id FROM items WHERE {SCOPE} AND embedding IS NOT NULL
-              ORDER BY embedding <=> $5 LIMIT $6"
-        );
-        let query = scope.bind(sqlx::query(AssertSqlSafe(sql)));
-        ids(&query.bind(vector).bind(scope.limit).fetch_all(&mut *self.transaction).await?)
-    }
-
-    /// What these actors said that is nearest to `vector`: of the `nearest` of all, and of what they
-    /// said last. The index of vectors knows no actors; through all of it their items would have to
-    /// be looked for one by one.
-    pub async fn by_actors_and_vector(
-        &mut self,
-        scope: &Scope,
+        vector: &HalfVector,
         actors: &[String],
-        vector: &Vector,
-        nearest: &[Uuid],
-    ) -> Result<Vec<Uuid>, MemoryError> {
+    ) -> Result<(Vec<Uuid>, Vec<Uuid>), MemoryError> {
         let sql = format!(
-            "WITH near AS (
-               SELECT id, embedding <=> $5 AS distance FROM items
-                WHERE namespace = $1 AND id = ANY($8) AND kind = 1 AND actor = ANY($7)),
+            "WITH nearest AS MATERIALIZED (
+               SELECT id, kind, actor, embedding <=> $5 AS distance
+                 FROM items WHERE {SCOPE} AND embedding IS NOT NULL
+                ORDER BY embedding <=> $5 LIMIT $6),
              late AS MATERIALIZED (
                SELECT id, embedding FROM unnest($7) AS who, LATERAL (
                  SELECT id, embedding FROM items
                   WHERE {SCOPE} AND kind = 1 AND actor <> '' AND actor = who
-                  ORDER BY valid_from DESC LIMIT $9) AS said)
-             SELECT id FROM (
-               SELECT id, distance FROM near
-               UNION SELECT id, embedding <=> $5 FROM late WHERE embedding IS NOT NULL) AS theirs
-              ORDER BY distance, id LIMIT $6"
+                  ORDER BY valid_from DESC LIMIT $8) AS said),
+             theirs AS (
+               SELECT id, distance FROM nearest WHERE kind = 1 AND actor = ANY($7)
+               UNION SELECT id, embedding <=> $5 FROM late WHERE embedding IS NOT NULL
+               ORDER BY distance, id LIMIT $6)
+             SELECT id, false AS theirs, distance FROM nearest
+             UNION ALL SELECT id, true, distance FROM theirs ORDER BY theirs, distance, id"
         );
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql)));
-        let query = query.bind(vector).bind(scope.limit).bind(actors);
-        let query = query.bind(nearest).bind(LATEST_OF_ACTORS / count(actors));
-        ids(&query.fetch_all(&mut *self.transaction).await?)
+        let query = query.bind(vector).bind(scope.limit);
+        let query = query.bind(actors).bind(LATEST_OF_ACTORS / count(actors));
+        let rows = query.fetch_all(&mut *self.transaction).await?;
+        let (mut all, mut theirs) = (Vec::new(), Vec::new());
+        for row in &rows {
+            let of = if row.try_get("theirs")? { &mut theirs } else { &mut all };
+            of.push(row.try_get("id")?);
+        }
+        Ok((all, theirs))
     }
 
     /// Episodes of a span of time and shortly after it; the nearest to `vector` first, or without
@@ -111,7 +105,7 @@ impl Look {
         &mut self,
         scope: &Scope,
         span: &Span,
-        vector: Option<&Vector>,
+        vector: Option<&HalfVector>,
     ) -> Result<Vec<Uuid>, MemoryError> {
         let until = span.to.checked_add_signed(chrono::TimeDelta::days(TOLD_WITHIN_DAYS));
         let sql = format!(

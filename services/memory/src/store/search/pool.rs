@@ -1,18 +1,13 @@
 //! Measures what ranks candidates.
 
-use std::collections::HashMap;
-
-use pgvector::Vector;
-use sqlx::{AssertSqlSafe, Row};
+use pgvector::HalfVector;
+use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{Look, SCOPE, Scope, Terms};
 use crate::{
     error::MemoryError,
-    knowledge::{
-        Namespace,
-        pool::{Candidate, Pool},
-    },
+    knowledge::pool::{Candidate, Pool},
     store::{COLUMNS, item},
 };
 
@@ -25,103 +20,87 @@ impl Look {
     pub async fn pool(
         &mut self,
         scope: &Scope,
-        ids: Vec<Uuid>,
-        seeds: &[Uuid],
-        terms: &Terms,
-        vector: Option<&Vector>,
-    ) -> Result<Pool, MemoryError> {
-        let neighbours = self.neighbours(&scope.namespace, seeds).await?;
-        let mut ids = ids;
-        ids.extend(neighbours.iter().flat_map(|(first, second)| [*first, *second]));
-        ids.sort_unstable();
-        ids.dedup();
-        let candidates = self.measured(scope, &ids, terms, vector).await?;
-        Ok(Pool { candidates, neighbours })
-    }
-
-    /// Pairs of episodes that followed each other, around each of `seeds`.
-    async fn neighbours(
-        &mut self,
-        namespace: &Namespace,
-        seeds: &[Uuid],
-    ) -> Result<Vec<(Uuid, Uuid)>, MemoryError> {
-        let rows = sqlx::query(
-            "SELECT seed.id AS seed, near.id, place
-               FROM items AS seed, LATERAL (
-                 (SELECT id, -row_number() OVER (ORDER BY valid_from DESC, id DESC) AS place
-                    FROM items
-                   WHERE namespace = $3 AND session = seed.session AND session <> ''
-                     AND kind = 1
-                     AND retracted_at IS NULL AND (valid_from, id) < (seed.valid_from, seed.id)
-                   ORDER BY valid_from DESC, id DESC LIMIT $2)
-                 UNION ALL
-                 (SELECT id, row_number() OVER (ORDER BY valid_from, id) AS place
-                    FROM items
-                   WHERE namespace = $3 AND session = seed.session AND session <> ''
-                     AND kind = 1
-                     AND retracted_at IS NULL AND (valid_from, id) > (seed.valid_from, seed.id)
-                   ORDER BY valid_from, id LIMIT $2)) AS near
-              WHERE seed.namespace = $3 AND seed.id = ANY($1) AND seed.kind = 1 AND seed.session <> ''
-              ORDER BY seed.id, place",
-        )
-        .bind(seeds)
-        .bind(BESIDE)
-        .bind(&namespace.0)
-        .fetch_all(&mut *self.transaction)
-        .await?;
-        let mut chains: HashMap<Uuid, Vec<(i64, Uuid)>> = HashMap::new();
-        for row in &rows {
-            let seed: Uuid = row.try_get("seed")?;
-            let chain = chains.entry(seed).or_insert_with(|| vec![(0, seed)]);
-            chain.push((row.try_get("place")?, row.try_get("id")?));
-        }
-        let mut pairs = Vec::new();
-        for mut chain in chains.into_values() {
-            chain.sort_unstable();
-            pairs.extend(chain.windows(2).map(|pair| (pair[0].1, pair[1].1)));
-        }
-        pairs.sort_unstable();
-        pairs.dedup();
-        Ok(pairs)
-    }
-
-    async fn measured(
-        &mut self,
-        scope: &Scope,
         ids: &[Uuid],
+        seeds: &[Uuid],
         terms: &Terms,
-        vector: Option<&Vector>,
-    ) -> Result<Vec<Candidate>, MemoryError> {
+        vector: Option<&HalfVector>,
+    ) -> Result<Pool, MemoryError> {
         let sql = format!(
             "WITH asked AS MATERIALIZED (
                SELECT query::tsquery, 1::bigint << (n - 1)::int AS bit
-                 FROM unnest($6::text[]) WITH ORDINALITY AS t (query, n))
+                 FROM unnest($6::text[]) WITH ORDINALITY AS t (query, n)),
+             beside AS MATERIALIZED (
+               SELECT near.id, array_agg(seed.id) AS seeds, array_agg(place) AS places
+                 FROM items AS seed, LATERAL (
+                   (SELECT id, -row_number() OVER (ORDER BY valid_from DESC, id DESC) AS place
+                      FROM items
+                     WHERE namespace = $1 AND session = seed.session AND session <> ''
+                       AND kind = 1
+                       AND retracted_at IS NULL AND (valid_from, id) < (seed.valid_from, seed.id)
+                     ORDER BY valid_from DESC, id DESC LIMIT $9)
+                   UNION ALL
+                   (SELECT id, row_number() OVER (ORDER BY valid_from, id) AS place
+                      FROM items
+                     WHERE namespace = $1 AND session = seed.session AND session <> ''
+                       AND kind = 1
+                       AND retracted_at IS NULL AND (valid_from, id) > (seed.valid_from, seed.id)
+                     ORDER BY valid_from, id LIMIT $9)) AS near
+                WHERE seed.namespace = $1 AND seed.id = ANY($8) AND seed.kind = 1
+                  AND seed.session <> ''
+                GROUP BY near.id)
              SELECT {COLUMNS}, length(tsv) AS length, 1 - (embedding <=> $7) AS meaning,
                     EXISTS (SELECT FROM facts WHERE namespace = $1 AND episode_id = items.id) AS taught,
-                    coalesce((SELECT sum(bit) FROM asked WHERE tsv @@ query), 0)::bigint AS terms
-               FROM items WHERE id = ANY($5) AND {SCOPE}"
+                    coalesce((SELECT sum(bit) FROM asked WHERE tsv @@ query), 0)::bigint AS terms,
+                    seeds, places
+               FROM items LEFT JOIN beside USING (id)
+              WHERE id = ANY($5 || ARRAY(SELECT id FROM beside)) AND {SCOPE}"
         );
         let query = scope.bind(sqlx::query(AssertSqlSafe(sql)));
         let rows = query
             .bind(ids)
             .bind(&terms.queries)
             .bind(vector)
+            .bind(seeds)
+            .bind(BESIDE)
             .fetch_all(&mut *self.transaction)
             .await?;
-        rows.iter()
-            .map(|row| {
-                let length: i32 = row.try_get("length")?;
-                let terms: i64 = row.try_get("terms")?;
-                Ok(Candidate {
-                    item: item(row)?,
-                    terms: u32::try_from(terms).unwrap_or(0),
-                    length: length.unsigned_abs(),
-                    meaning: row.try_get("meaning")?,
-                    taught: row.try_get("taught")?,
-                    places: Vec::new(),
-                    link: None,
-                })
-            })
-            .collect()
+        let mut beside = Vec::new();
+        let mut candidates = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let candidate = candidate(row)?;
+            let seeds: Option<Vec<Uuid>> = row.try_get("seeds")?;
+            let places: Option<Vec<i64>> = row.try_get("places")?;
+            let of = seeds.into_iter().flatten().zip(places.into_iter().flatten());
+            beside.extend(of.map(|(seed, place)| (seed, place, candidate.item.id)));
+            candidates.push(candidate);
+        }
+        beside.extend(seeds.iter().map(|seed| (*seed, 0, *seed)));
+        Ok(Pool { candidates, neighbours: pairs(beside) })
     }
+}
+
+/// Pairs of episodes that followed each other, of each seed's with their places before or after it.
+fn pairs(mut beside: Vec<(Uuid, i64, Uuid)>) -> Vec<(Uuid, Uuid)> {
+    beside.sort_unstable();
+    let followed =
+        |pair: &&[(Uuid, i64, Uuid)]| pair[0].0 == pair[1].0 && pair[0].1 + 1 == pair[1].1;
+    let mut pairs: Vec<_> =
+        beside.windows(2).filter(followed).map(|pair| (pair[0].2, pair[1].2)).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    pairs
+}
+
+fn candidate(row: &PgRow) -> Result<Candidate, MemoryError> {
+    let length: i32 = row.try_get("length")?;
+    let terms: i64 = row.try_get("terms")?;
+    Ok(Candidate {
+        item: item(row)?,
+        terms: u32::try_from(terms).unwrap_or(0),
+        length: length.unsigned_abs(),
+        meaning: row.try_get("meaning")?,
+        taught: row.try_get("taught")?,
+        places: Vec::new(),
+        link: None,
+    })
 }
