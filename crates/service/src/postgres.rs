@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::{
-    Connection, Executor, PgConnection, PgPool,
+    Connection, Executor, PgConnection, PgPool, Row,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -27,8 +27,17 @@ pub(crate) async fn connect(
     let ready = wait_until_ready(common, &options, schema);
     shutdown.run_until_cancelled(ready).await.ok_or(StartError::Stopped)??;
 
-    let pool = PgPoolOptions::new()
-        .max_connections(common.postgres.max_connections)
+    let pool = pool(common.postgres.max_connections).connect_lazy_with(options);
+    migrator
+        .run(&pool)
+        .await
+        .map_err(|error| StartError::Migration { schema, cause: error.to_string() })?;
+    Ok(pool)
+}
+
+fn pool(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A connection that was used just now needs no question whether it still is one: that would
         // double the round trips.
@@ -41,12 +50,17 @@ pub(crate) async fn connect(
                 Ok(true)
             })
         })
-        .connect_lazy_with(options);
-    migrator
-        .run(&pool)
-        .await
-        .map_err(|error| StartError::Migration { schema, cause: error.to_string() })?;
-    Ok(pool)
+        // Nobody waits for this one.
+        .after_release(|connection, _| Box::pin(is_outside_transactions(connection)))
+}
+
+/// Whether a connection that is given back is in no transaction, as sqlx believes. It is in one whose
+/// BEGIN was sent by a request that was given up before the answer came: the next to get it would read
+/// what was, or write what is never committed.
+async fn is_outside_transactions(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    // As one statement: of several the times differ.
+    let asked = sqlx::raw_sql("SELECT transaction_timestamp() = statement_timestamp()");
+    connection.fetch_one(asked).await?.try_get(0)
 }
 
 fn options(common: &Common, schema: &'static str) -> Result<PgConnectOptions, StartError> {
@@ -86,4 +100,24 @@ async fn make(options: &PgConnectOptions, schema: &'static str) -> Result<(), sq
     let statement = sqlx::AssertSqlSafe(format!("CREATE SCHEMA IF NOT EXISTS {schema}"));
     connection.execute(sqlx::raw_sql(statement)).await?;
     connection.close().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_is_given_up_leaves_no_transaction_open() {
+        let database = alina_testkit::postgres().await;
+        let pool = pool(1).connect(database.url()).await.unwrap();
+        // Acquired before: the connection is there already.
+        drop(pool.acquire().await.unwrap());
+        for _ in 0..3 {
+            let begin = pool.begin_with("BEGIN; SELECT pg_sleep(0.2)");
+            let given_up = tokio::time::timeout(Duration::from_millis(50), begin).await;
+            assert!(given_up.is_err());
+            let mut connection = pool.acquire().await.unwrap();
+            assert!(is_outside_transactions(&mut connection).await.unwrap());
+        }
+    }
 }

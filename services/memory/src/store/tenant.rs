@@ -34,18 +34,8 @@ impl Store {
         let begin = format!(
             "{begin}; SET LOCAL alina.namespace = '{name}'; SET LOCAL ROLE alina_memory_tenant"
         );
-        let pool = self.pool.clone();
-        Ok(begun(async move { pool.begin_with(AssertSqlSafe(begin)).await }).await?)
+        Ok(self.pool.begin_with(AssertSqlSafe(begin)).await?)
     }
-}
-
-/// Begins a transaction, to the end even if whoever asked is gone by then. Dropped on the way `begin`
-/// would give a connection back that is in a transaction and does not know it: the next to get it
-/// would read what was, or write what is never committed.
-pub(super) async fn begun(
-    begin: impl Future<Output = Result<Transaction<'static, Postgres>, sqlx::Error>> + Send + 'static,
-) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    tokio::spawn(begin).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// Until the transaction ends.

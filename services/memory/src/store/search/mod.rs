@@ -24,7 +24,7 @@ use super::{
     Store,
     belief::{Seen, seen},
     now,
-    tenant::{begun, enter},
+    tenant::enter,
 };
 use crate::{
     error::MemoryError,
@@ -49,8 +49,7 @@ impl Store {
                      SET LOCAL plan_cache_mode = force_generic_plan;
                      SET LOCAL hnsw.ef_search = 40;
                      SET LOCAL hnsw.iterative_scan = strict_order";
-        let pool = self.pool.clone();
-        Ok(Look { transaction: begun(async move { pool.begin_with(begin).await }).await? })
+        Ok(Look { transaction: self.pool.begin_with(begin).await? })
     }
 }
 
