@@ -249,6 +249,10 @@ async fn resolve_event(
 ) -> Result<(), MemoryError> {
     let Some((side, event)) = &question.event else { return Ok(()) };
     let terms = look.terms(&scope.namespace, event).await?;
+    // What is told of ten thousand times is no event, and takes long to look for.
+    if !terms.select() {
+        return Ok(());
+    }
     let best = Scope { limit: 1, ..scope.clone() };
     let ids = look.by_words(&best, &terms).await?;
     let pool = look.pool(&best, &ids, &[], &terms, None).await?;

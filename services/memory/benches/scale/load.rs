@@ -73,6 +73,7 @@ pub(crate) async fn ask(
 
 /// When each question is due. By a thread of its own: tokio's clock wakes whoever waits up to a
 /// millisecond late.
+#[expect(clippy::disallowed_methods, reason = "it blocks a thread of its own")]
 fn ticks(rate: u32) -> Receiver<Instant> {
     let (tick, ticks) = mpsc::channel(1);
     thread::spawn(move || {
