@@ -26,7 +26,7 @@ fn main() -> candle_core::Result<()> {
     let turned = given.iter().map(|weights| weights.t()?.contiguous());
     let turned = turned.collect::<candle_core::Result<Vec<_>>>()?;
     eprintln!("tokens   packed   candle    ratio   (ms, medians of {TIMES})");
-    for tokens in [1, 4, 8, 12, 16, 24, 32, 64, 256] {
+    for tokens in [1, 4, 8, 12, 16, 24, 32, 64, 256, 2_048] {
         let rows = random((tokens, 1536))?;
         let rows: Vec<Tensor> = all()
             .map(|(from, _)| rows.narrow(1, 0, from)?.contiguous())

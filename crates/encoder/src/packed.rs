@@ -1,8 +1,8 @@
 //! Products of a few rows with a large matrix that stays the same: what a small model spends its time
-//! with. The matrix is packed once, so that every product reads it from
-//! beginning to end, as fast as memory gives it, and keeps the sums in registers (Goto and van de
-//! Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008). A general library packs it
-//! anew, or jumps through it, for each product.
+//! with. The matrix is packed once, so that every product reads it from beginning to end, as fast as
+//! memory gives it, and keeps the sums in registers (Goto and van de Geijn, "Anatomy of High-Performance
+//! Matrix Multiplication", 2008). A general library packs it anew, or jumps through it, for each
+//! product.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -69,7 +69,7 @@ impl Packed {
 
     /// The product of `rows` (n, from) and the matrix, plus the bias in every row, into `product`: (n, to).
     pub fn multiply(&self, rows: &[f32], product: &mut Vec<f32>) {
-        product.resize(rows.len() / self.from.max(1) * self.to, 0.0);
+        product.resize(rows.len().checked_div(self.from).unwrap_or(0) * self.to, 0.0);
         self.arch.dispatch(Product { rows, matrix: self, into: product });
     }
 }
@@ -97,7 +97,7 @@ impl WithSimd for Product<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Packed { from, to, width, .. } = *self.matrix;
-        let panels = self.matrix.panels.chunks_exact(width * from);
+        let panels = self.matrix.panels.chunks_exact((width * from).max(1));
         for (at, panel) in panels.zip(self.matrix.bias.chunks_exact(width)).enumerate() {
             let mut rows = self.rows;
             let mut into = &mut self.into[..];

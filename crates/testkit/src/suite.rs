@@ -310,8 +310,6 @@ impl Suite {
             command.env_remove(name);
         }
         let child = command
-            // As `alina up` does.
-            .env("RAYON_NUM_THREADS", "1")
             .arg("--config")
             .arg(&self.config)
             .stdin(Stdio::null())

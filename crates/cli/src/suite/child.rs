@@ -76,8 +76,6 @@ impl Service {
         let mut child = Command::new(&self.program)
             .arg("--config")
             .arg(&self.config)
-            // candle's threads would wait for each other; see the gateway's `embeddings/bert.rs`.
-            .env("RAYON_NUM_THREADS", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -65,21 +65,20 @@ impl Bert {
     /// The mean of each text's tokens, as sentence-transformers pools them, brought to unit length; and
     /// how many tokens there were.
     fn encode(&self, texts: &[Encoding]) -> Result<(Vec<Vec<f32>>, usize), Fault> {
-        let tokens: Vec<&[u32]> = texts.iter().map(Encoding::get_ids).collect();
-        let encoded = self.encoder.encode(&tokens)?;
-        let mut rest = encoded.chunks_exact(self.encoder.width());
-        let mut count = 0;
-        let vectors = tokens.iter().map(|tokens| {
-            count += tokens.len();
-            let mut mean = vec![0.0; self.encoder.width()];
-            for vector in rest.by_ref().take(tokens.len()) {
-                mean.iter_mut().zip(vector).for_each(|(sum, x)| *sum += x);
+        let texts: Vec<&[u32]> = texts.iter().map(Encoding::get_ids).collect();
+        let encoded = self.encoder.encode(&texts)?;
+        let mut tokens = encoded.chunks_exact(self.encoder.width());
+        let vectors = texts.iter().map(|text| {
+            // Their sum: a mean of unit length is no other.
+            let mut sum = vec![0.0; self.encoder.width()];
+            for token in tokens.by_ref().take(text.len()) {
+                sum.iter_mut().zip(token).for_each(|(sum, x)| *sum += x);
             }
-            let length = mean.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-            mean.iter_mut().for_each(|x| *x /= length);
-            mean
+            let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+            sum.iter_mut().for_each(|x| *x /= length);
+            sum
         });
-        Ok((vectors.collect(), count))
+        Ok((vectors.collect(), texts.iter().map(|text| text.len()).sum()))
     }
 }
 
