@@ -2,7 +2,7 @@
 //! one namespace; at each size `Search` is asked 50 times a second, whether earlier answers are there
 //! or not, questions that were not asked before.
 //!
-//! `cargo bench -p alina-memory --bench scale -- [SIZE …] [--seconds N] [--rate N] [--keep FOLDER] [--output json]`
+//! `cargo bench -p alina-memory --bench scale -- [SIZE …] [--seconds N] [--rate N] [--keep FOLDER] [--whole] [--output json]`
 //! after `cargo build --release -p alina-memory -p alina-inference-gateway`. Everything runs on the
 //! same CPUs: the services, PostgreSQL, the embedding model, and who asks.
 //!
@@ -10,7 +10,8 @@
 //! are written past the service, with the indexes made afterwards, as a restore does. A text's vector
 //! is the mean of those of its words by the embedding model, and some noise: embedding two million
 //! texts would take days. The questions' vectors are the model's. With `--keep` the database stays in
-//! FOLDER, and what it holds is not filled again.
+//! FOLDER, and what it holds is not filled again. With `--whole` the context of an agent that begins and
+//! an export are measured as well.
 
 #![expect(
     clippy::expect_used,
@@ -25,6 +26,8 @@ mod fill;
 mod load;
 #[path = "scale/text.rs"]
 mod text;
+#[path = "scale/whole.rs"]
+mod whole;
 
 use std::{
     path::PathBuf,
@@ -45,12 +48,19 @@ struct Options {
     seconds: u32,
     rate: u32,
     as_json: bool,
+    whole: bool,
     keep: Option<PathBuf>,
 }
 
 fn options() -> Options {
-    let mut options =
-        Options { sizes: Vec::new(), seconds: 60, rate: 50, as_json: false, keep: None };
+    let mut options = Options {
+        sizes: Vec::new(),
+        seconds: 60,
+        rate: 50,
+        as_json: false,
+        whole: false,
+        keep: None,
+    };
     let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench" && !arg.is_empty());
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|arg| arg.parse().ok()).expect("a number");
@@ -58,8 +68,11 @@ fn options() -> Options {
             "--seconds" => options.seconds = number(),
             "--rate" => options.rate = number(),
             "--output" => options.as_json = args.next().as_deref() == Some("json"),
+            "--whole" => options.whole = true,
             "--keep" => options.keep = args.next().map(PathBuf::from),
-            size => options.sizes.push(size.parse().expect("a size, --seconds, --rate, --output")),
+            size => options
+                .sizes
+                .push(size.parse().expect("a size, --seconds, --rate, --keep, --whole, --output")),
         }
     }
     if options.sizes.is_empty() {
@@ -106,6 +119,15 @@ async fn main() {
             print(&line);
         }
         told.push(line);
+        if options.whole {
+            let (median, most) = whole::session_starts(&memory).await;
+            eprintln!(
+                "the context of an agent that begins takes {median:.1} ms, {most:.1} at most"
+            );
+            let (bytes, seconds) = whole::export(&memory).await;
+            let mb = bytes as f64 / 1e6;
+            eprintln!("an export of {mb:.0} MB takes {seconds:.0} s, {:.0} MB/s", mb / seconds);
+        }
     }
     if options.as_json {
         println!("{}", Value::from(told));
