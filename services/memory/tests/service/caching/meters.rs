@@ -9,11 +9,15 @@ use std::{
     time::SystemTime,
 };
 
-use alina_proto::memory::v1::{
-    BuildContextRequest, Fact, FactInput, ForgetRequest, GetEntityRequest, ItemKind,
-    RememberRequest, RestoreRequest, RetractRequest, ReviseRequest, SearchRequest,
-    forget_request::Target,
+use alina_proto::{
+    memory::v1::{
+        BuildContextRequest, Fact, FactInput, ForgetRequest, GetEntityRequest, ItemKind,
+        RememberRequest, RestoreRequest, RetractRequest, ReviseRequest, SearchRequest,
+        forget_request::Target,
+    },
+    time::date_time,
 };
+use chrono::Utc;
 use rand::{Rng, RngExt};
 use tonic::{Code, Status};
 
@@ -262,6 +266,7 @@ async fn in_context(memory: &Memory, meter: &Meter) -> State {
 }
 
 async fn of_entity(memory: &Memory, meter: &Meter, from: usize) -> State {
+    let begun = Utc::now();
     let (namespace, name) = (meter.namespace.clone(), meter.name.clone());
     let request = GetEntityRequest { namespace, name, ..GetEntityRequest::default() };
     let facts = done(memory, &request, |mut memory, request| async move {
@@ -277,9 +282,13 @@ async fn of_entity(memory: &Memory, meter: &Meter, from: usize) -> State {
     };
     let value = |fact: &Fact| fact.object.parse::<u64>().ok();
     let (shows, rings) = (now("shows").and_then(value), now("rings"));
-    // What was given an end during the read may not have ended when the read began.
+    // What was given an end during the read may not have ended when the read began; and what began during
+    // it was not true then, whatever became of its grounds since.
+    let was_there = |fact: &Fact| {
+        fact.valid_from.as_ref().and_then(date_time).is_some_and(|from| from <= begun)
+    };
     if let Some(rings) = rings
-        && (shows.is_some() || meter.is_undisturbed_since(from))
+        && (shows.is_some() && was_there(rings) || meter.is_undisturbed_since(from))
     {
         assert_eq!(rings.stale, value(rings) != shows, "{shows:?}: {rings:?}");
     }
