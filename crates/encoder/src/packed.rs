@@ -26,7 +26,15 @@ pub struct Packed {
 impl Packed {
     /// Of columns that are `from` long each, as models keep weights: (to, from).
     pub fn of_columns<'a>(columns: impl ExactSizeIterator<Item = &'a [f32]>, from: usize) -> Self {
-        let mut packed = Self::empty(from, columns.len());
+        Self::of_columns_for(Arch::new(), columns, from)
+    }
+
+    fn of_columns_for<'a>(
+        arch: Arch,
+        columns: impl ExactSizeIterator<Item = &'a [f32]>,
+        from: usize,
+    ) -> Self {
+        let mut packed = Self::empty(arch, from, columns.len());
         let width = packed.width;
         for (at, column) in columns.enumerate() {
             let panel = &mut packed.panels[at / width * width * from..];
@@ -40,7 +48,7 @@ impl Packed {
     /// Of rows that are `to` long each.
     pub fn of_rows<'a>(rows: impl ExactSizeIterator<Item = &'a [f32]>, to: usize) -> Self {
         let from = rows.len();
-        let mut packed = Self::empty(from, to);
+        let mut packed = Self::empty(Arch::new(), from, to);
         let width = packed.width;
         for (at, row) in rows.enumerate() {
             for (panel, row) in row[..to].chunks(width).enumerate() {
@@ -50,8 +58,7 @@ impl Packed {
         packed
     }
 
-    fn empty(from: usize, to: usize) -> Self {
-        let arch = Arch::new();
+    fn empty(arch: Arch, from: usize, to: usize) -> Self {
         let width = ABREAST * arch.dispatch(Lanes);
         let columns = to.next_multiple_of(width);
         let (panels, bias) = (vec![0.0; columns * from], vec![0.0; columns]);
@@ -164,35 +171,55 @@ mod tests {
 
     use super::*;
 
+    /// All that this CPU can do.
+    fn archs() -> Vec<Arch> {
+        let mut archs = vec![Arch::new(), Arch::Scalar];
+        #[cfg(target_arch = "x86_64")]
+        archs.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        archs
+    }
+
     #[test]
     fn it_is_the_product_and_the_sum() {
         let mut random = SmallRng::seed_from_u64(4);
         for (from, to) in [(1, 1), (3, 5), (384, 32), (7, 33), (64, 96), (40, 100)] {
             let mut some = |n: usize| (0..n).map(|_| random.random_range(-1.0..1.0)).collect();
             let (weights, bias): (Vec<f32>, Vec<f32>) = (some(from * to), some(to));
-            let by_columns = Packed::of_columns(weights.chunks_exact(from), from).plus(&bias);
             let turned: Vec<f32> =
                 (0..from).flat_map(|row| weights[row..].iter().step_by(from).copied()).collect();
-            let by_rows = Packed::of_rows(turned.chunks_exact(to), to).plus(&bias);
+            let mut packed = vec![Packed::of_rows(turned.chunks_exact(to), to).plus(&bias)];
+            packed.extend(archs().into_iter().map(|arch| {
+                Packed::of_columns_for(arch, weights.chunks_exact(from), from).plus(&bias)
+            }));
             let mut product = vec![7.0; 3];
-            let mut other = Vec::new();
             // Every height of a tile, and together.
             for n in 0..40 {
                 let rows: Vec<f32> = some(n * from);
-                by_columns.multiply(&rows, &mut product);
-                by_rows.multiply(&rows, &mut other);
-                assert_eq!(product.len(), n * to);
-                assert_eq!(product, other);
-                for (at, found) in product.iter().enumerate() {
-                    let row = &rows[at / to * from..][..from];
-                    let column = &weights[at % to * from..][..from];
-                    let exact: f64 =
-                        row.iter().zip(column).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-                    let exact = exact + f64::from(bias[at % to]);
-                    // Each addition rounds, by 6e-8 of a sum of some tens at most.
-                    assert!((f64::from(*found) - exact).abs() < 5e-5, "{found} is not {exact}");
+                for packed in &packed {
+                    packed.multiply(&rows, &mut product);
+                    assert_eq!(product.len(), n * to);
+                    for (at, found) in product.iter().enumerate() {
+                        let row = &rows[at / to * from..][..from];
+                        let column = &weights[at % to * from..][..from];
+                        let products = row.iter().zip(column);
+                        let exact: f64 = products.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                        let exact = exact + f64::from(bias[at % to]);
+                        // Each addition rounds, by 6e-8 of a sum of some tens at most.
+                        assert!((f64::from(*found) - exact).abs() < 5e-5, "{found} is not {exact}");
+                    }
                 }
             }
         }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_registers_of_this_cpu_are_used() {
+        let width = Arch::new().dispatch(Lanes);
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            assert!(width >= 8, "{width} numbers at once");
+        }
+        // Every CPU with AVX2 has what pulp asks for with it.
+        assert!(archs().len() == 3 || !is_x86_feature_detected!("avx2"));
     }
 }

@@ -50,7 +50,7 @@ fn pool(connections: u32) -> PgPoolOptions {
                 Ok(true)
             })
         })
-        // Nobody waits for this one.
+        // For this one only those wait who wait for a connection.
         .after_release(|connection, _| Box::pin(is_outside_transactions(connection)))
 }
 

@@ -1,6 +1,6 @@
 //! Vectors of texts, made here: from BERT models such as all-MiniLM-L6-v2 in folders, which
-//! `alina-encoder` runs, and from GGUF files, which llama.cpp runs. A thread of the model's own takes the requests one
-//! after another.
+//! `alina-encoder` runs, and from GGUF files, which llama.cpp runs. A thread of the model's own takes
+//! the requests one after another.
 
 mod bert;
 
