@@ -15,6 +15,8 @@
 )]
 #![expect(dead_code, reason = "shared with `scale`")]
 
+#[path = "scale/clock.rs"]
+mod clock;
 #[path = "scale/text.rs"]
 mod text;
 
@@ -36,7 +38,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use self::text::World;
+use self::{clock::ticks, text::World};
 
 type Memory = MemoryServiceClient<PeerChannel>;
 
@@ -150,10 +152,9 @@ async fn streamed(mut memory: Memory, requests: Vec<RememberStreamRequest>) -> u
 /// Writes when it is due, whether what was before is written or not.
 async fn steady(memory: &Memory, world: &World, options: &Options, with_facts: bool) -> Value {
     let mut rng = StdRng::seed_from_u64(200);
-    let begun = Instant::now();
+    let mut ticks = ticks(options.rate);
     let mut writes = JoinSet::new();
     for n in 0..options.rate * options.seconds {
-        let due = begun + Duration::from_secs(1) * n / options.rate;
         let mut request = remembered(world, &mut rng);
         request.idempotency_key = format!("{}-{with_facts}-{n}", std::process::id());
         if with_facts {
@@ -166,7 +167,7 @@ async fn steady(memory: &Memory, world: &World, options: &Options, with_facts: b
                 ..FactInput::default()
             }];
         }
-        tokio::time::sleep_until(due.into()).await;
+        let due = ticks.recv().await.expect("the clock goes on");
         let mut memory = memory.clone();
         writes.spawn(async move {
             memory.remember(request).await.expect("it is written");

@@ -20,6 +20,8 @@
     reason = "a program for people, that stops at the first fault"
 )]
 
+#[path = "scale/clock.rs"]
+mod clock;
 #[path = "scale/fill.rs"]
 mod fill;
 #[path = "scale/load.rs"]

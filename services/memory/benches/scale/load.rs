@@ -1,19 +1,13 @@
 //! Questions at a steady rate.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use alina_client::PeerChannel;
 use alina_proto::memory::v1::{SearchRequest, memory_service_client::MemoryServiceClient};
 use serde_json::{Value, json};
-use tokio::{
-    sync::mpsc::{self, Receiver},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
-use crate::NAMESPACE;
+use crate::{NAMESPACE, clock::ticks};
 
 /// What came of it.
 pub(crate) struct Took {
@@ -69,21 +63,4 @@ pub(crate) async fn ask(
     let mut latencies: Vec<f64> = answers.into_iter().map(|(took, _)| took).collect();
     latencies.sort_by(f64::total_cmp);
     Took { latencies, with_vectors }
-}
-
-/// When each question is due. By a thread of its own: tokio's clock wakes whoever waits up to a
-/// millisecond late.
-#[expect(clippy::disallowed_methods, reason = "it blocks a thread of its own")]
-fn ticks(rate: u32) -> Receiver<Instant> {
-    let (tick, ticks) = mpsc::channel(1);
-    thread::spawn(move || {
-        let begun = Instant::now();
-        for due in (0..).map(|n| begun + Duration::from_secs(1) * n / rate) {
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            if tick.blocking_send(due).is_err() {
-                break;
-            }
-        }
-    });
-    ticks
 }
