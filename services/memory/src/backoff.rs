@@ -1,10 +1,20 @@
-//! Pauses of background tasks after failures.
+//! Pauses of background tasks, after failures and after work.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_millis(500);
 /// However often something failed.
 pub(crate) const LONGEST: Duration = Duration::from_secs(15);
+
+const SHORTEST_REST: Duration = Duration::from_millis(10);
+const LONGEST_REST: Duration = Duration::from_secs(1);
+const REST_TIMES: u32 = 2;
+
+/// After a batch of work that was begun then: twice as long as it took, within bounds. Those who write
+/// and ask come first.
+pub(crate) async fn rest(begun: Instant) {
+    tokio::time::sleep((begun.elapsed() * REST_TIMES).clamp(SHORTEST_REST, LONGEST_REST)).await;
+}
 
 /// How long to pause next: twice as long after each failure.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Knowledge graph, retrieval, action log and memory bank.
 //!
 //! A write goes `grpc` → `store`, in one transaction, and is acknowledged after its commit; vectors
-//! follow in the background (`vectors`), and so do counts of words and facts taken out of what was said
-//! (`extraction`). A read goes `grpc` → `cache` →
+//! follow in the background (`vectors`), and so do counts of words (`words`) and facts taken out of what
+//! was said (`extraction`). A read goes `grpc` → `cache` →
 //! `recall`:
 //!
 //! 1. The question is understood: whom it names, of when it is, what it is about (`question`,
@@ -35,6 +35,7 @@ pub mod metrics;
 mod recall;
 pub mod store;
 mod vectors;
+mod words;
 
 use std::{sync::Arc, time::Duration};
 
@@ -87,6 +88,11 @@ pub async fn build(ctx: Context<MemoryConfig>) -> Result<Routes, StartError> {
     let shutdown = ctx.shutdown.clone();
     ctx.spawn("vectors", async move {
         shutdown.run_until_cancelled(vectors.run()).await;
+    });
+
+    let (counted, shutdown) = (store.clone(), ctx.shutdown.clone());
+    ctx.spawn("words", async move {
+        shutdown.run_until_cancelled(words::count(counted)).await;
     });
 
     let (bank, keeper) = Bank::new(&ctx.config.bank, store.clone(), metrics, Arc::clone(&written));

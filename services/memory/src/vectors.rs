@@ -1,5 +1,5 @@
-//! Items get their vectors, and have their words counted, in the background: writing waits for no
-//! model, and what was written while the inference-gateway was away is caught up with.
+//! Items get their vectors in the background: writing waits for no model, and what was written while
+//! the inference-gateway was away is caught up with.
 
 use std::{
     sync::Arc,
@@ -60,29 +60,14 @@ impl Vectors {
                         }
                         Trouble::Inference(status) => tracing::warn!(%status, "vectors wait"),
                     }
-                    self.pause(backoff.pause()).await;
+                    tokio::time::sleep(backoff.pause()).await;
                 }
             }
         }
     }
 
-    /// Waits so long for the model; what is written meanwhile has its words counted, which needs none.
-    async fn pause(&self, length: Duration) {
-        let over = tokio::time::sleep(length);
-        tokio::pin!(over);
-        loop {
-            tokio::select! {
-                () = &mut over => return,
-                () = self.written.notified() => {
-                    while let Ok(1..) = self.store.count_terms().await {}
-                }
-            }
-        }
-    }
-
-    /// Counts the words of some items and gives some their vectors; tells how many there were.
+    /// Gives some items their vectors; tells how many there were.
     async fn batch(&self, told: &mut Option<Instant>) -> Result<usize, Trouble> {
-        let counted = self.store.count_terms().await.map_err(Trouble::Store)?;
         let items = self.store.without_vector(BATCH).await.map_err(Trouble::Store)?;
         if items.len() < BATCH as usize {
             self.metrics.awaiting_vectors.set(items.len() as i64);
@@ -92,7 +77,7 @@ impl Vectors {
             *told = Some(Instant::now());
         }
         if items.is_empty() {
-            return Ok(counted);
+            return Ok(0);
         }
         let count = items.len();
         match self.embed(&items).await {

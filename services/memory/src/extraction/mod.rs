@@ -9,7 +9,7 @@ mod model;
 use std::time::{Duration, Instant};
 
 use crate::{
-    backoff::{self, Backoff},
+    backoff::{self, Backoff, rest},
     error::MemoryError,
     knowledge::{Namespace, extraction::stated},
     metrics::{Metrics, Tiered},
@@ -20,16 +20,8 @@ pub(crate) use self::model::{Model, ModelBudget};
 
 /// Episodes read at once.
 const BATCH: i64 = 64;
-/// Of those that state something so many are written in one transaction: it holds the namespace's
-/// beliefs, and whoever corrects them waits.
-const WRITTEN_AT_ONCE: usize = 8;
 /// How often it is looked for episodes when there were none.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// After a batch is rested, twice as long as it took within these bounds: those who write and ask come
-/// first.
-const REST: Duration = Duration::from_millis(10);
-const LONGEST_REST: Duration = Duration::from_secs(1);
-const REST_TIMES: u32 = 2;
 /// How often old costs are dropped.
 const DROP_EVERY: Duration = Duration::from_secs(3_600);
 /// How often it is counted how many wait, and who waits in vain is dismissed.
@@ -65,12 +57,10 @@ impl Rules {
                     tracing::warn!(%error, "old costs stay for now");
                 }
             }
-            let begun = Instant::now();
             match self.batch(&after).await {
                 Ok(Some(namespace)) => {
                     after = namespace.0;
                     backoff.reset();
-                    rest(begun).await;
                 }
                 // All namespaces have had their turn.
                 Ok(None) if !after.is_empty() => after.clear(),
@@ -97,25 +87,28 @@ impl Rules {
     }
 
     /// Reads some episodes of the namespace after `after`; gives its name, or nothing when none wait.
+    /// Each that states something is written by itself, with a rest after it: who writes meanwhile waits.
     async fn batch(&self, after: &str) -> Result<Option<Namespace>, MemoryError> {
         if self.off() {
             return Ok(None);
         }
+        let begun = Instant::now();
         let next = self.store.next_waiting(Tier::Rules, after, BATCH).await?;
         let Some((namespace, waiting)) = next else { return Ok(None) };
-        let begun = Instant::now();
+        let reading = Instant::now();
         let (stating, silent): (Vec<Concluded>, Vec<Concluded>) = waiting
             .into_iter()
             .map(|episode| self.read(episode))
             .partition(|concluded| !concluded.facts.is_empty());
-        let mut micros = micros(begun);
+        let mut micros = micros(reading);
         if !silent.is_empty() {
             self.conclude(&namespace, silent, std::mem::take(&mut micros)).await?;
         }
-        let mut stating = stating.into_iter().peekable();
-        while stating.peek().is_some() {
-            let some = stating.by_ref().take(WRITTEN_AT_ONCE).collect();
-            self.conclude(&namespace, some, std::mem::take(&mut micros)).await?;
+        rest(begun).await;
+        for concluded in stating {
+            let begun = Instant::now();
+            self.conclude(&namespace, vec![concluded], std::mem::take(&mut micros)).await?;
+            rest(begun).await;
         }
         Ok(Some(namespace))
     }
@@ -157,11 +150,6 @@ impl Rules {
         self.metrics.extracted(Tier::Rules, Cost { episodes, facts, ..cost }, seconds);
         Ok(())
     }
-}
-
-/// After what was begun then.
-async fn rest(begun: Instant) {
-    tokio::time::sleep((begun.elapsed() * REST_TIMES).clamp(REST, LONGEST_REST)).await;
 }
 
 fn micros(since: Instant) -> i64 {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
+use serde_json::Value;
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{Key, Store, now};
@@ -47,7 +48,7 @@ impl Store {
     ) -> Result<i64, MemoryError> {
         let mut transaction = self.begin(namespace).await?;
         if let Some(key) = key
-            && let Some(answer) = key.answer(&mut transaction, namespace).await?
+            && let Some(answer) = key.claim(&mut transaction, namespace, &Value::Null).await?
         {
             return Ok(serde_json::from_value(answer)?);
         }

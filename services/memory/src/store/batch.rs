@@ -2,14 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row};
-use uuid::Uuid;
 
-use super::{Key, Remembered, Store, changes::Changes, new_id, now};
+use super::{Key, Remembered, Store, changes::Changes, items::insert_items, new_id, now};
 use crate::{
     error::MemoryError,
-    knowledge::{Kind, Namespace, NewEpisode, belief::ChangeKind},
+    knowledge::{Item, Kind, Namespace, NewEpisode, belief::ChangeKind},
 };
 
 /// What became of each request of a batch.
@@ -35,7 +33,7 @@ impl Store {
         let claimed = claim(&mut transaction, namespace, &batch, &outcomes).await?;
         let mut earlier = earlier(&mut transaction, namespace, &batch, &claimed).await?;
 
-        let mut rows = Rows::default();
+        let mut items = Vec::new();
         let mut changes = Changes::default();
         for ((key, episode), outcome) in batch.into_iter().zip(&mut outcomes) {
             match key {
@@ -44,17 +42,22 @@ impl Store {
                     let id = outcome.as_ref().ok().and_then(|written| written.episode_id);
                     let id = id.unwrap_or_else(new_id);
                     changes.note(ChangeKind::Recorded, id, Kind::Episode);
-                    rows.ids.push(id);
-                    rows.occurred.push(episode.occurred_at.unwrap_or(recorded_at));
-                    rows.texts.push(episode.text);
-                    rows.sources.push(episode.source);
-                    rows.actors.push(episode.actor);
-                    rows.sessions.push(episode.session);
+                    items.push(Item {
+                        id,
+                        kind: Kind::Episode,
+                        text: episode.text,
+                        source: episode.source,
+                        actor: episode.actor,
+                        session: episode.session,
+                        valid_from: episode.occurred_at.unwrap_or(recorded_at),
+                        valid_to: None,
+                        recorded_at,
+                    });
                 }
             }
         }
-        if !rows.ids.is_empty() {
-            rows.insert(&mut transaction, namespace, recorded_at).await?;
+        if !items.is_empty() {
+            insert_items(&mut transaction, namespace, items).await?;
             changes.finish(&mut transaction, namespace, recorded_at).await?;
         }
         transaction.commit().await?;
@@ -134,45 +137,4 @@ async fn earlier(
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?)))).collect()
-}
-
-/// Episodes as columns.
-#[derive(Default)]
-struct Rows {
-    ids: Vec<Uuid>,
-    texts: Vec<String>,
-    sources: Vec<String>,
-    actors: Vec<String>,
-    sessions: Vec<String>,
-    occurred: Vec<DateTime<Utc>>,
-}
-
-impl Rows {
-    async fn insert(
-        self,
-        connection: &mut PgConnection,
-        namespace: &Namespace,
-        recorded_at: DateTime<Utc>,
-    ) -> Result<(), MemoryError> {
-        sqlx::query(
-            "INSERT INTO items (id, namespace, kind, text, source, actor, session, valid_from,
-                                recorded_at)
-             SELECT id, $1, $2, text, source, actor, session, occurred, $3
-               FROM unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-                           $9::timestamptz[])
-                      AS t (id, text, source, actor, session, occurred)",
-        )
-        .bind(&namespace.0)
-        .bind(Kind::Episode.number())
-        .bind(recorded_at)
-        .bind(self.ids)
-        .bind(self.texts)
-        .bind(self.sources)
-        .bind(self.actors)
-        .bind(self.sessions)
-        .bind(self.occurred)
-        .execute(connection)
-        .await?;
-        Ok(())
-    }
 }

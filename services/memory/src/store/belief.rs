@@ -226,9 +226,11 @@ pub(super) async fn settle(
         "WITH said AS MATERIALIZED (
            SELECT facts.id, coalesce(root_of(facts.namespace, object_id)::text, object) AS object,
                   functional, stated_to, valid_from, valid_to, predicate
-             FROM facts JOIN items USING (id)
+             FROM facts, LATERAL (
+                    SELECT valid_from, valid_to FROM items i
+                     WHERE i.id = facts.id AND retracted_at IS NULL OFFSET 0) AS item
             WHERE subject_id IN (SELECT same_as(current_setting('alina.namespace'), $1))
-              AND predicate = ANY($2) AND retracted_at IS NULL),
+              AND predicate = ANY($2)),
          judged AS (
            SELECT id, valid_from, valid_to, least(stated_to, (
                     SELECT min(next.valid_from) FROM said AS next
@@ -265,15 +267,23 @@ pub(super) async fn note_staleness(
     at: DateTime<Utc>,
     changes: &mut Changes,
 ) -> Result<Consequences, MemoryError> {
+    // Mostly there are none, which is told faster.
+    let rests = "SELECT EXISTS (SELECT FROM grounds WHERE ground_id = ANY($1))";
+    let rests = sqlx::query_scalar(rests).bind(changed);
+    if written.is_empty() && !rests.fetch_one(&mut *connection).await? {
+        return Ok(Consequences::default());
+    }
     let rows = sqlx::query(
         "WITH RECURSIVE above (id) AS (
            SELECT fact_id FROM grounds WHERE ground_id = ANY($1)
            UNION SELECT unnest($2::uuid[])
-           UNION SELECT g.fact_id FROM above JOIN grounds g ON g.ground_id = above.id),
+           UNION SELECT further.fact_id FROM above, LATERAL (
+             SELECT g.fact_id FROM grounds g WHERE g.ground_id = above.id OFFSET 0) AS further),
          judged AS MATERIALIZED (SELECT id, stale(id, $3, $4) AS stale FROM above)
          UPDATE facts SET stale_since = CASE WHEN judged.stale THEN $3 END
            FROM judged
-          WHERE facts.id = judged.id AND judged.stale <> (stale_since IS NOT NULL)
+          WHERE facts.id = ANY(ARRAY(SELECT id FROM judged)) AND facts.id = judged.id
+            AND judged.stale <> (stale_since IS NOT NULL)
          RETURNING facts.id, judged.stale",
     )
     .bind(changed)

@@ -7,10 +7,10 @@ use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
-    Action, COLUMNS, Scope, Store,
+    Action, Scope, Store,
     actions::entry,
     belief::{Seen, seen},
-    item,
+    items::{COLUMNS, item},
     search::SCOPE,
 };
 use crate::{

@@ -57,29 +57,21 @@ impl Changes {
             ids.push(id);
             item_kinds.push(item_kind.number());
         }
-        let last: i64 = sqlx::query_scalar(
-            "INSERT INTO namespaces (name, version, last_change)
-             VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, $2)
-             ON CONFLICT (name) DO UPDATE
-               SET version = greatest(namespaces.version + 1, excluded.version),
-                   last_change = namespaces.last_change + $2
-             RETURNING last_change",
-        )
-        .bind(&namespace.0)
-        .bind(i64::try_from(ids.len()).unwrap_or(i64::MAX))
-        .fetch_one(&mut *connection)
-        .await?;
-        if ids.is_empty() {
-            return Ok(());
-        }
         sqlx::query(
-            "INSERT INTO changes (namespace, sequence, at, kind, item_id, item_kind)
-             SELECT $1, $2 - cardinality($4::uuid[]) + place, $6, kind, id, item_kind
-               FROM unnest($3::smallint[], $4::uuid[], $5::smallint[])
-                      WITH ORDINALITY AS t (kind, id, item_kind, place)",
+            "WITH moved AS (
+               INSERT INTO namespaces (name, version, last_change)
+               VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
+                       cardinality($3::uuid[]))
+               ON CONFLICT (name) DO UPDATE
+                 SET version = greatest(namespaces.version + 1, excluded.version),
+                     last_change = namespaces.last_change + excluded.last_change
+               RETURNING last_change)
+             INSERT INTO changes (namespace, sequence, at, kind, item_id, item_kind)
+             SELECT $1, last_change - cardinality($3::uuid[]) + place, $5, kind, id, item_kind
+               FROM moved, unnest($2::smallint[], $3::uuid[], $4::smallint[])
+                             WITH ORDINALITY AS t (kind, id, item_kind, place)",
         )
         .bind(&namespace.0)
-        .bind(last)
         .bind(kinds)
         .bind(ids)
         .bind(item_kinds)

@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::{Store, belief::note_staleness, changes::Changes, now, tenant::lock_beliefs};
+use super::{Store, belief::note_staleness, changes::Changes, now};
 use crate::{error::MemoryError, knowledge::Namespace};
 
 /// Looked at again, for what was still being written.
@@ -50,8 +50,7 @@ impl Store {
         namespace: &Namespace,
         at: DateTime<Utc>,
     ) -> Result<(), MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        lock_beliefs(&mut transaction, namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         let changed: Vec<Uuid> = sqlx::query_scalar(
             "SELECT items.id FROM items JOIN namespaces ON name = namespace
               WHERE namespace = $1 AND kind = 2

@@ -9,7 +9,6 @@ use super::{
     belief::{Spot, keep_version, note_staleness, settle},
     changes::Changes,
     now,
-    tenant::lock_beliefs,
 };
 use crate::{
     error::MemoryError,
@@ -33,8 +32,7 @@ impl Store {
         id: Uuid,
         reason: &str,
     ) -> Result<(bool, Consequences), MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        lock_beliefs(&mut transaction, namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         let corrected = corrected(&mut transaction, id).await?;
         if corrected.retracted {
             return Ok((false, Consequences::default()));
@@ -59,8 +57,7 @@ impl Store {
         namespace: &Namespace,
         id: Uuid,
     ) -> Result<(bool, Consequences), MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        lock_beliefs(&mut transaction, namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         let corrected = corrected(&mut transaction, id).await?;
         if !corrected.retracted {
             return Ok((false, Consequences::default()));
@@ -92,8 +89,7 @@ impl Store {
         valid_from: Option<DateTime<Utc>>,
         valid_to: Option<DateTime<Utc>>,
     ) -> Result<(DateTime<Utc>, Option<DateTime<Utc>>, Consequences), MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        lock_beliefs(&mut transaction, namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         let missing = || MemoryError::NoItem { what: "fact", id: id.to_string() };
         let corrected = corrected(&mut transaction, id).await?;
         if corrected.kind != Kind::Fact {

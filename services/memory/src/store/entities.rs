@@ -9,8 +9,8 @@ use super::{
     changes::Changes,
     facts::{KnownFact, known_facts},
     groups::Groups,
-    insert_item, new_id, now,
-    tenant::lock_beliefs,
+    items::insert_items,
+    new_id, now,
 };
 use crate::{
     error::MemoryError,
@@ -83,8 +83,7 @@ impl Store {
         kind: &str,
         aliases: &[String],
     ) -> Result<Entity, MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        lock_beliefs(&mut transaction, namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         let at = now();
         let mut changes = Changes::default();
         let id = found_or_made(&mut transaction, namespace, name, kind, at, &mut changes).await?;
@@ -213,8 +212,9 @@ pub(super) async fn found_or_made(
         }
         return Ok(id);
     }
+    let id = new_id();
     let item = Item {
-        id: new_id(),
+        id,
         kind: Kind::Entity,
         text: name.to_owned(),
         source: String::new(),
@@ -224,19 +224,19 @@ pub(super) async fn found_or_made(
         valid_to: None,
         recorded_at: at,
     };
-    insert_item(connection, namespace, &item).await?;
+    insert_items(connection, namespace, vec![item]).await?;
     sqlx::query(
         "WITH made AS (INSERT INTO entities (id, namespace, name, type) VALUES ($1, $2, $3, $4)
                        RETURNING id)
          , fresh AS (INSERT INTO unresolved SELECT $2, id FROM made)
          INSERT INTO names SELECT $2, lower($3), id FROM made",
     )
-    .bind(item.id)
+    .bind(id)
     .bind(&namespace.0)
     .bind(name)
     .bind(kind)
     .execute(connection)
     .await?;
-    changes.note(ChangeKind::Recorded, item.id, Kind::Entity);
-    Ok(item.id)
+    changes.note(ChangeKind::Recorded, id, Kind::Entity);
+    Ok(id)
 }

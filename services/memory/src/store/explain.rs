@@ -6,9 +6,9 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::{
-    COLUMNS, Store,
+    Store,
     belief::{doubts, last_version, with_doubts},
-    item,
+    items::{COLUMNS, item},
 };
 use crate::{
     error::MemoryError,

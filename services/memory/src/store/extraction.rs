@@ -9,9 +9,8 @@ use uuid::Uuid;
 use super::{
     Store,
     changes::Changes,
-    now,
-    remember::{Origin, write_facts},
-    tenant::lock_beliefs,
+    new_facts::{Meant, Origin, Told, meant, names},
+    new_id, now,
 };
 use crate::{
     error::MemoryError,
@@ -132,12 +131,13 @@ impl Store {
         limit: i64,
     ) -> Result<Option<(Namespace, Vec<Waiting>)>, MemoryError> {
         let queue = tier.queue();
-        // The name of the table is a constant of this module.
+        // The name of the table is a constant of this module. Items are looked up for the queue's head,
+        // one by one: what is known of its size is never true, and a join would go through all items.
         let next = format!(
             "SELECT namespace FROM {queue} AS q
-              WHERE namespace > $1 AND EXISTS (
-                SELECT FROM items i WHERE i.namespace = q.namespace AND i.id = item_id
-                   AND retracted_at IS NULL)
+              WHERE namespace > $1 AND (
+                SELECT retracted_at IS NULL FROM items i
+                 WHERE i.namespace = q.namespace AND i.id = item_id)
               ORDER BY namespace, item_id LIMIT 1"
         );
         let next = sqlx::query_scalar(AssertSqlSafe(next));
@@ -146,9 +146,12 @@ impl Store {
         };
         let namespace = Namespace(namespace);
         let sql = format!(
-            "SELECT id, text, actor, valid_from, source, session
-               FROM {queue} AS q JOIN items i ON i.namespace = q.namespace AND i.id = item_id
-              WHERE q.namespace = $1 AND retracted_at IS NULL ORDER BY item_id LIMIT $2"
+            "SELECT item.*
+               FROM {queue} AS q, LATERAL (
+                 SELECT id, text, actor, valid_from, source, session FROM items i
+                  WHERE i.namespace = $1 AND i.id = item_id AND retracted_at IS NULL
+                 OFFSET 0) AS item
+              WHERE q.namespace = $1 ORDER BY item_id LIMIT $2"
         );
         let rows = sqlx::query(AssertSqlSafe(sql)).bind(&namespace.0).bind(limit);
         let rows = rows.fetch_all(&self.pool).await?;
@@ -178,10 +181,13 @@ impl Store {
         cost: Cost,
     ) -> Result<(i64, i64), MemoryError> {
         let begun = Instant::now();
-        let mut transaction = self.begin(namespace).await?;
-        if concluded.iter().any(|one| !one.facts.is_empty()) {
-            lock_beliefs(&mut transaction, namespace).await?;
-        }
+        let silent = concluded.iter().all(|one| one.facts.is_empty());
+        let meant = if silent { Meant::new() } else { self.meant(namespace, &concluded).await? };
+        let mut transaction = match tier {
+            // They are read again if this is lost, at no cost.
+            Tier::Rules if silent => self.begin_behind(namespace).await?,
+            _ => self.begin_believing(namespace).await?,
+        };
         let ids: Vec<Uuid> = concluded.iter().map(|one| one.episode.id).collect();
         let taken = take(&mut transaction, namespace, tier, &ids).await?;
         if ask {
@@ -199,16 +205,21 @@ impl Store {
                 continue;
             }
             without_known(&mut transaction, namespace, episode.id, &mut facts).await?;
+            if facts.is_empty() {
+                continue;
+            }
             let origin = Origin {
                 source: episode.source,
                 actor: tier.actor().to_owned(),
                 session: episode.session,
                 happened: episode.happened,
                 episode: Some(episode.id),
-                extracted: true,
+                meant: Some(meant.clone()),
             };
-            write_facts(&mut transaction, namespace, &origin, &facts, at, &mut changes).await?;
+            let facts: Vec<_> = facts.into_iter().map(|fact| (new_id(), fact)).collect();
             written += i64::try_from(facts.len()).unwrap_or(0);
+            let told = Told { origin, said: None, facts };
+            told.write(&mut transaction, namespace, at, &mut changes).await?;
         }
         let episodes = i64::try_from(taken.len()).unwrap_or(i64::MAX);
         let micros = i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX);
@@ -220,6 +231,16 @@ impl Store {
         }
         transaction.commit().await?;
         Ok((episodes, written))
+    }
+
+    async fn meant(
+        &self,
+        namespace: &Namespace,
+        concluded: &[Concluded],
+    ) -> Result<Meant, MemoryError> {
+        let mut transaction = self.read(namespace).await?;
+        let facts = concluded.iter().flat_map(|one| &one.facts);
+        meant(&mut transaction, namespace, names(facts)).await
     }
 
     /// Lets nobody wait for `tier` any more: it is switched off.

@@ -11,7 +11,6 @@ use super::{
     entities::by_name,
     groups::Groups,
     new_id, now,
-    tenant::lock_beliefs,
 };
 use crate::{
     error::MemoryError,
@@ -34,8 +33,7 @@ impl Store {
         (into, from): (&str, &str),
         requested_by: &str,
     ) -> Result<(bool, Consequences), MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        lock_beliefs(&mut transaction, namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         let groups = Groups::known_at(&mut transaction, namespace, LATEST).await?;
         let into = groups.root(known(&mut transaction, namespace, into).await?);
         let from = groups.root(known(&mut transaction, namespace, from).await?);
@@ -72,8 +70,7 @@ impl Store {
         name: &str,
         requested_by: &str,
     ) -> Result<(bool, Consequences), MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        lock_beliefs(&mut transaction, namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         let from = known(&mut transaction, namespace, name).await?;
         let groups = Groups::known_at(&mut transaction, namespace, LATEST).await?;
         let at = now();

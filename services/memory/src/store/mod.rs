@@ -18,7 +18,9 @@ mod forget;
 mod graph;
 mod graphml;
 mod groups;
+mod items;
 mod merges;
+mod new_facts;
 mod remember;
 mod resolution;
 mod search;
@@ -27,7 +29,7 @@ mod timeline;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
+use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 pub use crate::knowledge::DIMENSIONS;
@@ -54,7 +56,7 @@ pub use timeline::{Period, Place, TimelineEntry};
 
 use crate::{
     error::MemoryError,
-    knowledge::{Item, Kind, Namespace},
+    knowledge::{Kind, Namespace},
 };
 
 /// The tables.
@@ -174,20 +176,22 @@ impl Key {
         self.key.split_once(':').map_or("", |(_, key)| key)
     }
 
-    /// The answer stored with the key, if it was used before. Whoever uses the same key at the
-    /// same time waits for this transaction.
-    async fn answer(
+    /// The answer stored with the key, if it was used before; otherwise `answer` is. Whoever uses
+    /// the same key at the same time waits for this transaction.
+    async fn claim(
         &self,
         connection: &mut PgConnection,
         namespace: &Namespace,
+        answer: &serde_json::Value,
     ) -> Result<Option<serde_json::Value>, MemoryError> {
         let claimed = sqlx::query(
             "INSERT INTO idempotency_keys (namespace, key, content, answer)
-             VALUES ($1, $2, $3, 'null') ON CONFLICT DO NOTHING",
+             VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         )
         .bind(&namespace.0)
         .bind(&self.key)
         .bind(&self.content)
+        .bind(answer)
         .execute(&mut *connection)
         .await?;
         if claimed.rows_affected() == 1 {
@@ -206,6 +210,7 @@ impl Key {
         Ok(Some(row.try_get(1)?))
     }
 
+    /// Stores another answer with the key.
     async fn keep(
         &self,
         connection: &mut PgConnection,
@@ -225,50 +230,6 @@ impl Key {
 /// Voids what caches hold of the namespace.
 async fn touch(connection: &mut PgConnection, namespace: &Namespace) -> Result<(), MemoryError> {
     changes::Changes::default().finish(connection, namespace, now()).await
-}
-
-/// Writes an item down as of now.
-async fn insert_item(
-    connection: &mut PgConnection,
-    namespace: &Namespace,
-    item: &Item,
-) -> Result<(), MemoryError> {
-    sqlx::query(
-        "INSERT INTO items (id, namespace, kind, text, source, actor, session, valid_from, valid_to,
-                            recorded_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    )
-    .bind(item.id)
-    .bind(&namespace.0)
-    .bind(item.kind.number())
-    .bind(&item.text)
-    .bind(&item.source)
-    .bind(&item.actor)
-    .bind(&item.session)
-    .bind(item.valid_from)
-    .bind(item.valid_to)
-    .bind(item.recorded_at)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Columns that [`item`] reads.
-const COLUMNS: &str = "id, kind, text, source, actor, session, valid_from, valid_to, recorded_at";
-
-fn item(row: &PgRow) -> Result<Item, MemoryError> {
-    Ok(Item {
-        id: row.try_get("id")?,
-        // The column holds only numbers this service wrote.
-        kind: Kind::of(row.try_get("kind")?).unwrap_or(Kind::Episode),
-        text: row.try_get("text")?,
-        source: row.try_get("source")?,
-        actor: row.try_get("actor")?,
-        session: row.try_get("session")?,
-        valid_from: row.try_get("valid_from")?,
-        valid_to: row.try_get("valid_to")?,
-        recorded_at: row.try_get("recorded_at")?,
-    })
 }
 
 /// A new id; ids sort by time.

@@ -35,12 +35,12 @@ pub struct Suggestion {
     pub part: bool,
 }
 
-/// The entity that a name stands for beyond doubt, though it is not called exactly so.
+/// The known name (in lower case) that a name stands for beyond doubt, though it is spelt otherwise.
 pub(super) async fn resolved(
     connection: &mut PgConnection,
     namespace: &Namespace,
     name: &str,
-) -> Result<Option<Uuid>, MemoryError> {
+) -> Result<Option<String>, MemoryError> {
     if name.len() > LONGEST {
         return Ok(None);
     }
@@ -66,7 +66,9 @@ pub(super) async fn resolved(
         let (name, trigram) = (row.try_get("called")?, row.try_get("trigram")?);
         candidates.push(Candidate { name, trigram, entity });
     }
-    Ok(certain(name, &candidates).and_then(|entity| ids.get(entity).copied()))
+    let entity = certain(name, &candidates);
+    let likest = candidates.into_iter().find(|candidate| Some(candidate.entity) == entity);
+    Ok(likest.map(|candidate| candidate.name))
 }
 
 impl Store {
@@ -74,12 +76,14 @@ impl Store {
     /// there were. Those whose name has no vector yet wait for it, but not for long.
     pub async fn suggest_merges(&self) -> Result<usize, MemoryError> {
         let rows = sqlx::query(
-            "SELECT u.namespace, entity_id, name FROM unresolved u
-               JOIN items i ON i.namespace = u.namespace AND i.id = entity_id
-               JOIN entities e ON e.id = entity_id
-              WHERE embedding IS NOT NULL OR embedding_refused
-                 OR i.recorded_at < now() - interval '1 minute'
-              ORDER BY u.namespace, entity_id LIMIT $1",
+            "SELECT namespace, entity_id, name FROM unresolved u, LATERAL (
+                 SELECT name FROM items i
+                   JOIN entities e ON e.namespace = u.namespace AND e.id = entity_id
+                  WHERE i.namespace = u.namespace AND i.id = entity_id
+                    AND (embedding IS NOT NULL OR embedding_refused
+                         OR recorded_at < now() - interval '1 minute')
+                 OFFSET 0) AS entity
+              ORDER BY namespace, entity_id LIMIT $1",
         )
         .bind(AT_ONCE)
         .fetch_all(&self.pool)
@@ -98,7 +102,7 @@ impl Store {
         id: Uuid,
         name: String,
     ) -> Result<(), MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
+        let mut transaction = self.begin_behind(namespace).await?;
         let alike = alike(&mut transaction, namespace, id, &name).await?;
         let at = now();
         for (other, called, trigram, meaning) in alike {

@@ -190,11 +190,12 @@ async fn cached(suite: &mut Suite) -> usize {
 
 #[tokio::test]
 async fn counts_of_words_are_those_of_what_is_left() {
-    let suite = Suite::builder().service(Service::Memory).start().await;
+    let suite = unread().await;
     let memory = memory(&suite.connector());
     life(&memory).await;
     counted(&suite).await;
     forget(&memory, Target::Entity("Fay Wilde".to_owned()), false, false).await;
+    counted(&suite).await;
     let wrong: Vec<(String, i64)> = sqlx::query_as(
         "SELECT coalesce(t.lexeme, r.lexeme), coalesce(t.items, 0) - coalesce(r.items, 0)
            FROM memory.terms t FULL JOIN (

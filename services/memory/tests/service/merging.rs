@@ -54,6 +54,17 @@ async fn entity(memory: &Memory, name: &str, known_at: Option<Timestamp>) -> Get
     memory.clone().get_entity(request).await.expect("an entity").into_inner()
 }
 
+/// What is found because it is about an entity that is named, sorted.
+async fn about(memory: &Memory, query: &str, known_at: Option<Timestamp>) -> Vec<String> {
+    let search = SearchRequest { query: query.to_owned(), known_at, ..SearchRequest::default() };
+    let found = memory.clone().search(search).await.unwrap().into_inner().results;
+    let named = |reasons: &[String]| reasons.iter().any(|reason| reason.starts_with("about "));
+    let found = found.into_iter().filter(|found| named(&found.reasons));
+    let mut texts: Vec<String> = found.map(|found| found.text).collect();
+    texts.sort();
+    texts
+}
+
 /// "Porto 05-01…05-05", sorted; without the ends of what goes on.
 fn told(entity: &GetEntityResponse) -> Vec<String> {
     let day = |at: &Option<Timestamp>| {
@@ -84,7 +95,7 @@ async fn two_are_one_everywhere_and_two_again() {
     let describe = DescribeEntityRequest {
         name: "Bea".to_owned(),
         r#type: "person".to_owned(),
-        add_aliases: vec!["B.".to_owned()],
+        add_aliases: vec!["B.".to_owned(), "Trixie".to_owned()],
         ..DescribeEntityRequest::default()
     };
     memory.clone().describe_entity(describe).await.unwrap();
@@ -99,7 +110,7 @@ async fn two_are_one_everywhere_and_two_again() {
     for name in ["Bea", "bea santos", "b."] {
         let one = entity(&memory, name, None).await;
         assert_eq!((one.name.as_str(), one.r#type.as_str()), ("Bea Santos", "person"), "{name}");
-        assert_eq!(one.aliases, ["Bea", "B."]);
+        assert_eq!(one.aliases, ["Bea", "B.", "Trixie"]);
         assert_eq!(told(&one), ["Berlin 01…05", "Porto 05…", "tram 02…"]);
         assert!(one.facts.iter().all(|fact| fact.subject == "Bea Santos"), "{:?}", one.facts);
         assert_eq!(one.id, other.id);
@@ -114,15 +125,18 @@ async fn two_are_one_everywhere_and_two_again() {
     let path = PathRequest { from: "B.".into(), to: "Cid".into(), ..PathRequest::default() };
     let path = memory.clone().path(path).await.unwrap().into_inner();
     assert_eq!(path.facts.len(), 2, "Bea lived nowhere else by herself");
-    let search = SearchRequest { query: "Where is Bea?".to_owned(), ..SearchRequest::default() };
-    let found = memory.clone().search(search).await.unwrap().into_inner().results;
-    assert!(found.iter().any(|one| one.text == "Bea Santos lives in Porto"), "{found:?}");
+    for query in ["Where is Bea?", "Where is Trixie?"] {
+        let found = about(&memory, query, None).await;
+        assert_eq!(found, ["Bea Santos lives in Porto", "Bea commutes by tram"], "{query}");
+    }
     assert!(!merge(&memory, "B.", "Bea Santos").await.changed, "again changes nothing");
 
     // What was known before is what it was.
     let then = entity(&memory, "Bea", before).await;
     assert_eq!((told(&then), &then.aliases, &then.id), (told(&two), &two.aliases, &two.id));
     assert_eq!(told(&entity(&memory, "Bea Santos", before).await), told(&other));
+    let found = about(&memory, "Where is Bea?", before).await;
+    assert_eq!(found, ["Bea commutes by tram", "Bea lives in Berlin"]);
 
     // Written since, about the one by its name; about the other by its.
     write(&memory, vec![lives("Bea", "Rome", 8)]).await;

@@ -1,7 +1,7 @@
 //! Agents edit documents.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::{Import, stored};
@@ -15,7 +15,7 @@ use crate::{
         },
         log::NewAction,
     },
-    store::{Key, Store, actions, tenant::lock_beliefs},
+    store::{Key, Store, actions},
 };
 
 /// A document with more conflicts is not edited before a person has dealt with them.
@@ -64,13 +64,12 @@ impl Store {
         key: Option<&Key>,
         wish: &EditWish,
     ) -> Result<Edited, MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         if let Some(key) = key
-            && let Some(answer) = key.answer(&mut transaction, namespace).await?
+            && let Some(answer) = key.claim(&mut transaction, namespace, &Value::Null).await?
         {
             return Ok(serde_json::from_value(answer)?);
         }
-        lock_beliefs(&mut transaction, namespace).await?;
         let done = edit(&mut transaction, namespace, wish).await?;
         if let Some(key) = key {
             key.keep(&mut transaction, namespace, &serde_json::to_value(&done)?).await?;

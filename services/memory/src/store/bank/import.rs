@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     error::MemoryError,
     knowledge::{Item, Kind, Namespace, belief::ChangeKind, markdown},
-    store::{belief::note_staleness, changes::Changes, insert_item, new_id, now},
+    store::{belief::note_staleness, changes::Changes, items::insert_items, new_id, now},
 };
 
 /// What an import changed, in sections.
@@ -130,8 +130,9 @@ impl Import {
         (path, position, heading): (&str, i32, &str),
         text: String,
     ) -> Result<(), MemoryError> {
+        let id = new_id();
         let item = Item {
-            id: new_id(),
+            id,
             kind: Kind::Section,
             text,
             source: path.to_owned(),
@@ -141,16 +142,16 @@ impl Import {
             valid_to: None,
             recorded_at: self.at,
         };
-        insert_item(connection, namespace, &item).await?;
+        insert_items(connection, namespace, vec![item]).await?;
         sqlx::query("INSERT INTO sections VALUES ($1, $2, $3, $4, $5)")
-            .bind(item.id)
+            .bind(id)
             .bind(&namespace.0)
             .bind(path)
             .bind(position)
             .bind(heading)
             .execute(connection)
             .await?;
-        self.changes.note(ChangeKind::Recorded, item.id, Kind::Section);
+        self.changes.note(ChangeKind::Recorded, id, Kind::Section);
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ pub use self::{
     sync::{Settled, Tracked},
 };
 use self::{conflicts::set_aside, import::Import};
-use super::{Store, tenant::lock_beliefs};
+use super::Store;
 use crate::{
     error::MemoryError,
     knowledge::{
@@ -41,8 +41,7 @@ impl Store {
         namespace: &Namespace,
         documents: Vec<Document>,
     ) -> Result<Imported, MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        lock_beliefs(&mut transaction, namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         let mut import = Import::begin();
         for Document { path, content: file } in documents {
             let stored = stored(&mut transaction, namespace, &path).await?;

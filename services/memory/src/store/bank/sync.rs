@@ -13,7 +13,7 @@ use crate::{
             step::{Step, step},
         },
     },
-    store::{Store, tenant::lock_beliefs},
+    store::Store,
 };
 
 /// A path the store knows of.
@@ -75,8 +75,7 @@ impl Store {
         path: &str,
         file: Option<&str>,
     ) -> Result<Settled, MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        lock_beliefs(&mut transaction, namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         if forgotten(&mut transaction, namespace, path, file).await? {
             return Ok(Settled::Erase);
         }
@@ -126,8 +125,7 @@ impl Store {
         namespace: &Namespace,
         folder: &str,
     ) -> Result<(), MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        lock_beliefs(&mut transaction, namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         let before: Option<String> =
             sqlx::query_scalar("SELECT folder FROM bank_folders WHERE namespace = $1")
                 .bind(&namespace.0)

@@ -21,7 +21,6 @@ use super::{
     belief::{Spot, note_staleness, settle},
     changes::Changes,
     now,
-    tenant::lock_beliefs,
 };
 use crate::{
     error::MemoryError,
@@ -94,8 +93,7 @@ impl Store {
         namespace: &Namespace,
         wish: &Wish,
     ) -> Result<Forgotten, MemoryError> {
-        let mut transaction = self.begin(namespace).await?;
-        lock_beliefs(&mut transaction, namespace).await?;
+        let mut transaction = self.begin_believing(namespace).await?;
         let at = now();
         let found = targets::find(&mut transaction, namespace, wish).await?;
         let mut changes = Changes::default();

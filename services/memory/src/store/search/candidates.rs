@@ -9,7 +9,10 @@ use super::{Look, SCOPE, Scope, Terms};
 use crate::{
     error::MemoryError,
     knowledge::{Item, time::Span},
-    store::{COLUMNS, Store, item},
+    store::{
+        Store,
+        items::{COLUMNS, item},
+    },
 };
 
 /// The text index is asked for the rarest terms only, as long as they occur in so many items: more
@@ -39,11 +42,20 @@ impl Look {
         if terms.queries.is_empty() {
             return Ok(Vec::new());
         }
+        // While counts lag, a frequent term may be taken for a rare one, and crowd out what has all.
+        let with_all = if terms.lagging {
+            format!(
+                "(SELECT id, tsv FROM items WHERE {SCOPE} AND tsv @@ $10::text::tsquery LIMIT $8) UNION"
+            )
+        } else {
+            String::new()
+        };
         let sql = format!(
             "WITH asked AS MATERIALIZED (
                SELECT query::tsquery, weight FROM unnest($5::text[], $6::float8[]) AS t (query, weight)),
              found AS MATERIALIZED (
-               SELECT id, tsv FROM items WHERE {SCOPE} AND tsv @@ $7::text::tsquery LIMIT $8)
+               {with_all}
+               (SELECT id, tsv FROM items WHERE {SCOPE} AND tsv @@ $7::text::tsquery LIMIT $8))
              SELECT id FROM found
               ORDER BY (SELECT sum(weight) FROM asked WHERE tsv @@ query)
                          / (1 + 0.9::float8 * (0.6::float8 + 0.4::float8 * length(tsv) / 15)) DESC, id DESC
@@ -51,13 +63,16 @@ impl Look {
         );
         let (selecting, most) = selecting(terms);
         let weights = terms.weights().unwrap_or_else(|| vec![1.0; terms.queries.len()]);
-        let query = scope
+        let mut query = scope
             .bind(sqlx::query(AssertSqlSafe(sql)))
             .bind(&terms.queries)
             .bind(weights)
             .bind(selecting)
             .bind(most)
             .bind(scope.limit);
+        if terms.lagging {
+            query = query.bind(every(&terms.queries));
+        }
         ids(&query.fetch_all(&mut *self.transaction).await?)
     }
 
@@ -189,11 +204,17 @@ fn selecting(terms: &Terms) -> (String, i64) {
         let partners = terms.queries.iter().zip(&terms.items).skip(1).take(2);
         let partners = partners.filter(|(_, items)| **items <= 5 * LONGEST_LIST);
         let all = terms.queries.iter().take(1).chain(partners.map(|(query, _)| query));
-        let all: Vec<String> = all.map(|query| format!("({query})")).collect();
-        return (all.join(" & "), ENOUGH_OF_FREQUENT);
+        let all: Vec<String> = all.cloned().collect();
+        return (every(&all), ENOUGH_OF_FREQUENT);
     }
     // Counts lag behind a little.
     (rare.join(" | "), 2 * MOST_MATCHES)
+}
+
+/// All of them.
+fn every(queries: &[String]) -> String {
+    let queries: Vec<String> = queries.iter().map(|query| format!("({query})")).collect();
+    queries.join(" & ")
 }
 
 fn count(actors: &[String]) -> i64 {

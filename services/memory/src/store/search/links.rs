@@ -16,8 +16,8 @@ pub struct Linked {
 }
 
 impl Look {
-    /// Facts about entities called as some of `names` (in lower case) are, or similarly to one of
-    /// `misspelt`, the episodes these were learned from, and facts about what they link to.
+    /// Facts about entities one of whose names is among `names` (in lower case), or is similar to one
+    /// of `misspelt`, the episodes these were learned from, and facts about what they link to.
     pub async fn linked(
         &mut self,
         scope: &Scope,
@@ -26,19 +26,19 @@ impl Look {
     ) -> Result<Vec<Linked>, MemoryError> {
         let rows = sqlx::query(
             "WITH called AS MATERIALIZED (
-               SELECT id, name FROM entities WHERE namespace = $1 AND lower(name) = ANY($2)
+               SELECT entity_id FROM names WHERE namespace = $1 AND called = ANY($2)
                UNION
-               SELECT id, name FROM unnest($4) AS asked, LATERAL (
-                 SELECT id, name FROM entities
+               SELECT entity_id FROM unnest($4) AS asked, LATERAL (
+                 SELECT entity_id FROM names
                   WHERE namespace = $1 AND length(asked) BETWEEN 4 AND 64
-                    AND lower(name) % asked AND similarity(lower(name), asked) >= 0.5
-                    AND NOT EXISTS (SELECT FROM entities
-                                     WHERE namespace = $1 AND lower(name) = asked)
-                  ORDER BY similarity(lower(name), asked) DESC, id LIMIT 1) AS alike
+                    AND called % asked AND similarity(called, asked) >= 0.5
+                    AND NOT EXISTS (SELECT FROM names WHERE namespace = $1 AND called = asked)
+                  ORDER BY similarity(called, asked) DESC, entity_id LIMIT 1) AS alike
                LIMIT 8),
              named AS MATERIALIZED (
                SELECT DISTINCT ON (same) same AS id, name
-                 FROM called, LATERAL same_as($1, called.id) AS same
+                 FROM called JOIN entities ON entities.namespace = $1 AND entities.id = entity_id,
+                      LATERAL same_as($1, entity_id, $5) AS same
                 ORDER BY same, name),
              one AS MATERIALIZED (
                SELECT f.id, subject_id, object_id, episode_id, name FROM named, LATERAL (
@@ -64,6 +64,7 @@ impl Look {
         .bind(names)
         .bind(scope.limit)
         .bind(misspelt)
+        .bind(scope.known_at)
         .fetch_all(&mut *self.transaction)
         .await?;
         let mut linked = Vec::with_capacity(rows.len());

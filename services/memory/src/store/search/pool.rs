@@ -8,7 +8,7 @@ use super::{Look, SCOPE, Scope, Terms};
 use crate::{
     error::MemoryError,
     knowledge::pool::{Candidate, Pool},
-    store::{COLUMNS, item},
+    store::items::{COLUMNS, item},
 };
 
 /// So many episodes before and after one that was found are looked at.

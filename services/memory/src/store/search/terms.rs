@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Items counted at once.
-const COUNT_AT_ONCE: i64 = 1_024;
+const COUNT_AT_ONCE: i64 = 128;
 
 /// The terms of a question.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,8 @@ pub struct Terms {
     pub items: Vec<i64>,
     /// How many items are counted.
     pub all: i64,
+    /// Whether some are still to be counted: a term that seems rare may be frequent.
+    pub lagging: bool,
 }
 
 impl Terms {
@@ -52,7 +54,8 @@ impl Look {
                 WHERE strpos(asked.lexeme, '\\') = 0)
              SELECT own.lexeme, own.items, alike.lexeme AS alike, alike.items AS alike_items,
                     coalesce((SELECT items FROM terms WHERE namespace = $1 AND lexeme = ''), 0)
-                      AS counted
+                      AS counted,
+                    EXISTS (SELECT FROM uncounted WHERE namespace = $1) AS lagging
                FROM own LEFT JOIN LATERAL (
                  SELECT lexeme, terms.items FROM terms
                   WHERE own.items = 0 AND length(own.lexeme) >= 4 AND own.lexeme !~ '[0-9]'
@@ -78,6 +81,7 @@ impl Look {
             });
             terms.items.push(alike_items.unwrap_or(items));
             terms.all = row.try_get("counted")?;
+            terms.lagging = row.try_get("lagging")?;
         }
         Ok(terms)
     }
@@ -121,17 +125,18 @@ impl Look {
 }
 
 impl Store {
-    /// Counts the words of items written lately; tells how many items there were.
+    /// Counts the words of some items written lately; tells how many items there were.
     pub async fn count_terms(&self) -> Result<usize, MemoryError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin_behind_all().await?;
         let sql = format!(
             "WITH taken AS (
-               DELETE FROM uncounted WHERE (namespace, item_id) IN (
-                 SELECT namespace, item_id FROM uncounted LIMIT {COUNT_AT_ONCE}
-                    FOR UPDATE SKIP LOCKED)
+               DELETE FROM uncounted WHERE ctid = ANY(ARRAY(
+                 SELECT ctid FROM uncounted LIMIT {COUNT_AT_ONCE} FOR UPDATE SKIP LOCKED))
                RETURNING namespace, item_id),
              new AS (
-               SELECT namespace, tsv FROM items JOIN taken USING (namespace) WHERE id = item_id),
+               SELECT namespace, tsv FROM taken, LATERAL (
+                 SELECT tsv FROM items i WHERE i.namespace = taken.namespace AND i.id = item_id
+                 OFFSET 0) AS item), -- looked up one by one: a join would go through all items
              found AS (
                SELECT namespace, lexeme, count(*) AS items
                  FROM new, unnest(tsvector_to_array(tsv) || '{{\"\"}}'::text[]) AS lexeme

@@ -61,7 +61,7 @@ impl Store {
             vectors.push(Vector::from(vector));
         }
         let mut stored = 0;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin_behind_all().await?;
         for (namespace, (ids, vectors)) in by_namespace {
             let changed = sqlx::query(
                 "WITH free AS (

@@ -110,13 +110,15 @@ async fn found(memory: &Memory, vectors: bool) -> Vec<Vec<u8>> {
     found
 }
 
-/// Waits until words are counted, and vectors made if somebody makes them.
+/// Waits until words are counted, facts extracted, and vectors made if somebody makes them.
 async fn settled(suite: &Suite, vectors: bool) {
     let pool = suite.db().pool().await;
     for _ in 0..300 {
         let left: i64 = sqlx::query_scalar(
             "SELECT (SELECT count(*) FROM memory.uncounted) + (SELECT count(*) FROM memory.items
-                      WHERE $1 AND embedding IS NULL AND NOT embedding_refused)",
+                      WHERE $1 AND embedding IS NULL AND NOT embedding_refused)
+                  + (SELECT count(*) FROM memory.unextracted q JOIN memory.items i
+                       ON i.namespace = q.namespace AND i.id = item_id AND retracted_at IS NULL)",
         )
         .bind(vectors)
         .fetch_one(&pool)
@@ -127,5 +129,5 @@ async fn settled(suite: &Suite, vectors: bool) {
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    panic!("words or vectors are missing still");
+    panic!("words, facts or vectors are missing still");
 }

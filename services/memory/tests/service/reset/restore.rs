@@ -152,6 +152,7 @@ async fn a_point_in_time_is_restored_and_nothing_later_is_ever_seen() {
     life::lived(&m).await;
     remember(&m, life::said("", 300, "user", "A: the harbour tower is white")).await;
     coloured(&m, "white").await;
+    settled(&suite, false).await;
     let mut connection = PgConnection::connect(&url).await.unwrap();
     let (brief, log) = (begun(&m, session_start(4_000)).await, verified(&m).await);
     let seen = harbour(&m).await;
