@@ -117,7 +117,8 @@ impl Recall {
         resolve_event(&mut look, &deep, &mut question).await?;
         let mut rankings = vec![("text", words)];
         if let Some(vector) = &vector {
-            let (nearest, theirs) = look.by_vector(&deep, vector, &question.actors).await?;
+            let few = terms.of_few();
+            let (nearest, theirs) = look.by_vector(&deep, vector, &question.actors, few).await?;
             rankings.extend([("vector", nearest), ("actor", theirs)]);
         }
         more_rankings(&mut look, &deep, &question, vector.as_ref(), &linked, &mut rankings).await?;

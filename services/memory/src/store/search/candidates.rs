@@ -23,6 +23,8 @@ const ENOUGH_OF_FREQUENT: i64 = 200;
 /// A word that occurs in more items than this tells little, and its list takes long to read: it is left
 /// to the meaning when there is one.
 const LONGEST_LIST: i64 = 10_000;
+/// So many vectors are compared in less time than the index takes.
+const MOST_COMPARED: i64 = 2_000;
 /// So many that the actors asked for said last are compared.
 const LATEST_OF_ACTORS: i64 = 300;
 /// Of a span of time so many items are compared.
@@ -78,18 +80,22 @@ impl Look {
 
     /// Items whose meaning is nearest to `vector`; and what these actors said that is: of the nearest
     /// of all, and of what they said last. The index of vectors knows no actors; through all of it
-    /// their items would have to be looked for one by one.
+    /// their items would have to be looked for one by one. `few` items are all compared, without the
+    /// index: it may pass over one that resembles no other.
     pub async fn by_vector(
         &mut self,
         scope: &Scope,
         vector: &HalfVector,
         actors: &[String],
+        few: bool,
     ) -> Result<(Vec<Uuid>, Vec<Uuid>), MemoryError> {
+        let all = if few { "OFFSET 0" } else { "" };
         let sql = format!(
             "WITH nearest AS MATERIALIZED (
-               SELECT id, kind, actor, embedding <=> $5 AS distance
-                 FROM items WHERE {SCOPE} AND embedding IS NOT NULL
-                ORDER BY embedding <=> $5 LIMIT $6),
+               SELECT * FROM (
+                 SELECT id, kind, actor, embedding <=> $5 AS distance
+                   FROM items WHERE {SCOPE} AND embedding IS NOT NULL {all}) AS compared
+                ORDER BY distance LIMIT $6),
              late AS MATERIALIZED (
                SELECT id, embedding FROM unnest($7) AS who, LATERAL (
                  SELECT id, embedding FROM items
@@ -185,6 +191,12 @@ impl Terms {
     #[must_use]
     pub fn select(&self) -> bool {
         self.items.first().is_some_and(|items| *items <= LONGEST_LIST)
+    }
+
+    /// Whether the namespace has few items, as far as is known.
+    #[must_use]
+    pub fn of_few(&self) -> bool {
+        !self.lagging && (1..=MOST_COMPARED).contains(&self.all)
     }
 }
 
