@@ -30,7 +30,7 @@ BEGIN
     SELECT relname, relkind = 'p' AS split FROM pg_class c
       JOIN pg_attribute a ON attrelid = c.oid AND attname = 'namespace' AND NOT attisdropped
      WHERE relnamespace = current_schema::regnamespace AND relkind IN ('r', 'p')
-       AND NOT EXISTS (SELECT FROM pg_statistic WHERE starelid = c.oid AND staattnum = attnum)
+       AND reltuples <= 0 -- never looked at, or while it was empty
   LOOP
     PERFORM pg_restore_attribute_stats(
       'schemaname', current_schema::text, 'relname', whole.relname::text, 'attname', 'namespace',
