@@ -15,3 +15,4 @@ RETURNS SETOF uuid LANGUAGE sql STABLE ROWS 2 AS $$
                 ELSE m.merged_at <= known AND (m.undone_at IS NULL OR m.undone_at > known) END)
   SELECT id FROM alike
 $$;
+DROP FUNCTION same_as(text, uuid);

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::error::MemoryError;
+
 const FIRST: Duration = Duration::from_millis(500);
 /// However often something failed.
 pub(crate) const LONGEST: Duration = Duration::from_secs(15);
@@ -14,6 +16,14 @@ const REST_TIMES: u32 = 2;
 /// and ask come first.
 pub(crate) async fn rest(begun: Instant) {
     tokio::time::sleep((begun.elapsed() * REST_TIMES).clamp(SHORTEST_REST, LONGEST_REST)).await;
+}
+
+/// Logs why a task waits; quietly when the store is away, which is told elsewhere.
+pub(crate) fn told(task: &str, error: &MemoryError) {
+    match error {
+        MemoryError::StoreUnavailable(_) => tracing::debug!(%error, "{task} waits"),
+        _ => tracing::warn!(%error, "{task} waits"),
+    }
 }
 
 /// How long to pause next: twice as long after each failure.

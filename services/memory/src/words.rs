@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    backoff::{Backoff, rest},
-    error::MemoryError,
+    backoff::{Backoff, rest, told},
     store::Store,
 };
 
@@ -25,10 +24,7 @@ pub(crate) async fn count(store: Store) {
             Ok(0) => tokio::time::sleep(LOOK_EVERY).await,
             Ok(_) => rest(begun).await,
             Err(error) => {
-                match error {
-                    MemoryError::StoreUnavailable(_) => tracing::debug!(%error, "words wait"),
-                    _ => tracing::warn!(%error, "words wait"),
-                }
+                told("counting words", &error);
                 tokio::time::sleep(backoff.pause()).await;
             }
         }

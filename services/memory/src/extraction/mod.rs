@@ -157,10 +157,7 @@ fn micros(since: Instant) -> i64 {
 }
 
 fn told(error: &MemoryError) {
-    match error {
-        MemoryError::StoreUnavailable(_) => tracing::debug!(%error, "extraction waits"),
-        _ => tracing::warn!(%error, "extraction waits"),
-    }
+    backoff::told("extraction", error);
 }
 
 impl Metrics {

@@ -229,7 +229,7 @@ pub(super) async fn settle(
              FROM facts, LATERAL (
                     SELECT valid_from, valid_to FROM items i
                      WHERE i.id = facts.id AND retracted_at IS NULL OFFSET 0) AS item
-            WHERE subject_id IN (SELECT same_as(current_setting('alina.namespace'), $1))
+            WHERE subject_id IN (SELECT same_as(current_setting('alina.namespace'), $1, NULL))
               AND predicate = ANY($2)),
          judged AS (
            SELECT id, valid_from, valid_to, least(stated_to, (
@@ -258,6 +258,15 @@ pub(super) async fn settle(
     Ok(revised)
 }
 
+/// Whether a fact rests on one of `ids`.
+async fn rested_on(connection: &mut PgConnection, ids: &[Uuid]) -> Result<bool, MemoryError> {
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    let rests = "SELECT EXISTS (SELECT FROM grounds WHERE ground_id = ANY($1))";
+    Ok(sqlx::query_scalar(rests).bind(ids).fetch_one(connection).await?)
+}
+
 /// Notes which facts that rest on `changed`, however indirectly, and which of `written` became stale
 /// or hold again.
 pub(super) async fn note_staleness(
@@ -268,9 +277,7 @@ pub(super) async fn note_staleness(
     changes: &mut Changes,
 ) -> Result<Consequences, MemoryError> {
     // Mostly there are none, which is told faster.
-    let rests = "SELECT EXISTS (SELECT FROM grounds WHERE ground_id = ANY($1))";
-    let rests = sqlx::query_scalar(rests).bind(changed);
-    if written.is_empty() && !rests.fetch_one(&mut *connection).await? {
+    if written.is_empty() && !rested_on(connection, changed).await? {
         return Ok(Consequences::default());
     }
     let rows = sqlx::query(

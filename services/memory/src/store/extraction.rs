@@ -184,9 +184,10 @@ impl Store {
         let silent = concluded.iter().all(|one| one.facts.is_empty());
         let meant = if silent { Meant::new() } else { self.meant(namespace, &concluded).await? };
         let mut transaction = match tier {
+            _ if !silent => self.begin_believing(namespace).await?,
             // They are read again if this is lost, at no cost.
-            Tier::Rules if silent => self.begin_behind(namespace).await?,
-            _ => self.begin_believing(namespace).await?,
+            Tier::Rules => self.begin_behind(namespace).await?,
+            Tier::Model => self.begin(namespace).await?,
         };
         let ids: Vec<Uuid> = concluded.iter().map(|one| one.episode.id).collect();
         let taken = take(&mut transaction, namespace, tier, &ids).await?;
@@ -214,11 +215,10 @@ impl Store {
                 session: episode.session,
                 happened: episode.happened,
                 episode: Some(episode.id),
-                meant: Some(meant.clone()),
             };
             let facts: Vec<_> = facts.into_iter().map(|fact| (new_id(), fact)).collect();
             written += i64::try_from(facts.len()).unwrap_or(0);
-            let told = Told { origin, said: None, facts };
+            let told = Told { origin, said: None, facts, meant: Some(meant.clone()) };
             told.write(&mut transaction, namespace, at, &mut changes).await?;
         }
         let episodes = i64::try_from(taken.len()).unwrap_or(i64::MAX);

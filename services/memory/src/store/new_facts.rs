@@ -27,9 +27,6 @@ pub(super) struct Origin {
     pub(super) happened: DateTime<Utc>,
     /// They rest on it, and it holds.
     pub(super) episode: Option<Uuid>,
-    /// When names were read out of a text, and may be spelt otherwise than what they stand for: the
-    /// known names that some of them mean.
-    pub(super) meant: Option<Meant>,
 }
 
 /// Known names in lower case, by the name as it was given.
@@ -58,6 +55,9 @@ pub(super) struct Told {
     pub(super) said: Option<Item>,
     /// With the ids they get.
     pub(super) facts: Vec<(Uuid, NewFact)>,
+    /// When names were read out of a text, and may be spelt otherwise than what they stand for: the
+    /// known names that some of them mean.
+    pub(super) meant: Option<Meant>,
 }
 
 impl Told {
@@ -70,8 +70,8 @@ impl Told {
         at: DateTime<Utc>,
         changes: &mut Changes,
     ) -> Result<Vec<Uuid>, MemoryError> {
-        let Self { origin, said, facts } = self;
-        let entities = Entities::of(connection, namespace, origin.meant.clone(), &facts).await?;
+        let Self { origin, said, facts, meant } = self;
+        let entities = Entities::of(connection, namespace, meant, &facts).await?;
         let rows = Rows::new(connection, namespace, &facts, entities, at, changes).await?;
         let items = facts.iter().map(|(id, fact)| Item {
             valid_from: fact.valid_from.unwrap_or(origin.happened),
@@ -82,10 +82,8 @@ impl Told {
         for item in &items {
             changes.note(ChangeKind::Recorded, item.id, item.kind);
         }
-        let begin: HashMap<Uuid, DateTime<Utc>> =
-            items.iter().map(|item| (item.id, item.valid_from)).collect();
         insert_items(connection, namespace, items).await?;
-        let spots = rows.spots(&begin, at);
+        let spots = rows.spots(&facts, origin.happened);
         rows.insert(connection, namespace, origin.episode, grounds(&facts, origin.episode)).await?;
 
         let mut ended = Vec::new();
@@ -107,9 +105,6 @@ impl Told {
             })
             .map(|(id, _)| *id)
             .collect();
-        if ended.is_empty() && resting.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut stale = note_staleness(connection, &ended, &resting, at, changes).await?.now_stale;
         stale.retain(|id| ids.contains(id));
         Ok(stale)
@@ -293,14 +288,12 @@ impl Rows {
     }
 
     /// Where they may end others, or be ended.
-    fn spots(&self, begin: &HashMap<Uuid, DateTime<Utc>>, at: DateTime<Utc>) -> Vec<Spot> {
-        let places = self.ids.iter().zip(&self.subjects).zip(&self.predicates);
-        places
-            .map(|((id, subject), predicate)| {
-                let from = begin.get(id).copied().unwrap_or(at);
-                Spot { subject: *subject, predicate: predicate.clone(), from, to: from }
-            })
-            .collect()
+    fn spots(&self, facts: &[(Uuid, NewFact)], happened: DateTime<Utc>) -> Vec<Spot> {
+        let spots = facts.iter().zip(&self.subjects).map(|((_, fact), subject)| {
+            let from = fact.valid_from.unwrap_or(happened);
+            Spot { subject: *subject, predicate: fact.predicate.clone(), from, to: from }
+        });
+        spots.collect()
     }
 
     /// Writes them, with what they rest on.

@@ -51,11 +51,7 @@ impl Store {
             }
             episode => episode,
         };
-        let mut transaction = if facts.is_empty() {
-            self.begin(namespace).await?
-        } else {
-            self.begin_believing(namespace).await?
-        };
+        let mut transaction = self.begin_believing(namespace).await?;
         let recorded_at = now();
         let mut written = Remembered {
             episode_id: episode.as_ref().map(|_| new_id()),
@@ -92,7 +88,7 @@ fn told(
 ) -> Told {
     let (Some(episode), Some(id)) = (episode, id) else {
         let origin = Origin { happened: at, ..Origin::default() };
-        return Told { origin, said: None, facts };
+        return Told { origin, said: None, facts, meant: None };
     };
     let origin = Origin {
         source: episode.source,
@@ -100,8 +96,7 @@ fn told(
         session: episode.session,
         happened: episode.occurred_at.unwrap_or(at),
         episode: Some(id),
-        meant: None,
     };
     let said = Some(origin.item(id, Kind::Episode, episode.text, at));
-    Told { origin, said, facts }
+    Told { origin, said, facts, meant: None }
 }
